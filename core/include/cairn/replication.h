@@ -1,0 +1,103 @@
+/*
+ * Replication modules: they decide in which order, and whether, commands reach a shard's store. A module is
+ * a pure step function over events; its whole effect on the world is the list of effects that it hands back.
+ * It makes no system call, starts no thread, reads no clock, draws no randomness and allocates only through
+ * the host's callbacks: time and randomness arrive in the events. The same .so runs in the daemon and in
+ * simulators. This ABI is not frozen yet; the version moves with each change.
+ *
+ * The module never sees the bytes of a command: an entry is (index, term, size, reference), and the host owns
+ * what the reference stands for.
+ */
+#ifndef CAIRN_REPLICATION_H
+#define CAIRN_REPLICATION_H
+
+#include <cairn/plugin.h>
+
+#define CAIRN_REPLICATION_ABI 1
+
+enum {
+	CAIRN_REPLICATION_LINEARIZABLE = 1 << 0, /* reads may be linearizable */
+	CAIRN_REPLICATION_TRANSACTIONS = 1 << 1, /* commands apply in one total order */
+	CAIRN_REPLICATION_PEERS = 1 << 2,	 /* talks to other nodes */
+};
+
+struct cairn_entry {
+	uint64_t index, term;
+	uint64_t reference; /* the host's name for the command */
+	uint32_t size;	    /* bytes of the command */
+};
+
+enum cairn_event_kind {
+	CAIRN_EVENT_START,   /* index, term: what the engine holds */
+	CAIRN_EVENT_TIMER,   /* the time asked for by SET_TIMER has come */
+	CAIRN_EVENT_MESSAGE, /* peer, body */
+	CAIRN_EVENT_PROPOSE, /* reference, size: a client's command */
+	CAIRN_EVENT_READ,    /* reference: a client wants to read linearizably */
+	CAIRN_EVENT_STORED,  /* token: the persist with this token is durable */
+	CAIRN_EVENT_APPLIED, /* index: the store has applied up to here */
+};
+
+struct cairn_event {
+	enum cairn_event_kind kind;
+	uint32_t size;
+	uint64_t now_us; /* the host's monotonic clock */
+	uint64_t random; /* fresh random bits */
+	uint64_t reference, index, term, token, peer;
+	struct cairn_slice body;
+};
+
+enum cairn_effect_kind {
+	CAIRN_EFFECT_APPEND,	/* entry takes its place in the log */
+	CAIRN_EFFECT_PERSIST,	/* everything appended so far, and term, must become durable; answered by STORED(token) */
+	CAIRN_EFFECT_SEND,	/* body to peer, once token is stored (0: at once) */
+	CAIRN_EFFECT_APPLY,	/* entries from index to last are committed: apply them in order */
+	CAIRN_EFFECT_READ_OK,	/* the read reference may be served once index is applied */
+	CAIRN_EFFECT_REJECT,	/* the request reference ends with code; it did not happen */
+	CAIRN_EFFECT_ROLE,	/* role or leader changed */
+	CAIRN_EFFECT_SET_TIMER, /* a TIMER event at now_us, in place of the one asked for before */
+};
+
+enum cairn_role { CAIRN_ROLE_FOLLOWER, CAIRN_ROLE_LEARNER, CAIRN_ROLE_CANDIDATE, CAIRN_ROLE_LEADER };
+
+struct cairn_effect {
+	enum cairn_effect_kind kind;
+	enum cairn_code code;	 /* REJECT */
+	enum cairn_role role;	 /* ROLE */
+	struct cairn_entry entry; /* APPEND */
+	uint64_t reference, index, last, term, token, peer, now_us;
+	struct cairn_slice body; /* SEND: valid until step() is called again */
+};
+
+/* What a module may ask of the host, beyond its effects. */
+struct cairn_replication_host {
+	void *arg;
+	void *(*alloc)(void *arg, size_t size);		/* NULL when there is no memory; zeroed */
+	void (*free)(void *arg, void *p);
+	void (*effect)(void *arg, const struct cairn_effect *effect); /* copied; order is kept */
+};
+
+struct cairn_replication {
+	struct cairn_plugin_head head;
+	const char *name; /* as in settings */
+	const char *help; /* one line */
+	uint64_t caps;	  /* CAIRN_REPLICATION_… */
+	const struct cairn_param *params;
+
+	/* Make an instance. HOST stays valid until close. 0 or -errno. */
+	int (*open)(const struct cairn_replication_host *host, const struct cairn_value *values, void **instance,
+		    struct cairn_error *error);
+	void (*close)(void *instance);
+	/* Take COUNT events in order and emit their effects through the host before returning. 0 or -errno; then the shard stops. */
+	int (*step)(void *instance, const struct cairn_event *events, size_t count);
+};
+
+/* The last line of a module. */
+#define CAIRN_REPLICATION_REGISTER(module) \
+	CAIRN_EXPORT const struct cairn_replication *cairn_replication_plugin(void); \
+	const struct cairn_replication *cairn_replication_plugin(void) \
+	{ \
+		(module).head = (struct cairn_plugin_head){ sizeof(module), CAIRN_REPLICATION_ABI }; \
+		return &(module); \
+	}
+
+#endif

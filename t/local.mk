@@ -1,0 +1,23 @@
+# Tests. Each folder's local.mk adds its C tests to check_PROGRAMS and TESTS, and its bats files to BATS; all
+# of them speak TAP. `make check` runs everything that is not tagged slow.
+TEST_EXTENSIONS = .bats
+TAP_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
+LOG_DRIVER = $(TAP_DRIVER)
+BATS_LOG_DRIVER = $(TAP_DRIVER)
+BATS_LOG_COMPILER = bats --tap --filter-tags '!slow'
+AM_TESTS_ENVIRONMENT = \
+	CAIRN_BUILD='$(abs_top_builddir)'; export CAIRN_BUILD; \
+	CAIRN_SOURCE='$(abs_top_srcdir)'; export CAIRN_SOURCE; \
+	CAIRN_PLUGIN_PATH='$(abs_top_builddir)/.libs'; export CAIRN_PLUGIN_PATH; \
+	ASAN_OPTIONS='detect_leaks=1:abort_on_error=0'; export ASAN_OPTIONS; \
+	UBSAN_OPTIONS='print_stacktrace=1'; export UBSAN_OPTIONS; \
+	TSAN_OPTIONS='halt_on_error=1:second_deadlock_stack=1'; export TSAN_OPTIONS;
+TEST_CPPFLAGS = $(DAEMON_CPPFLAGS) -I$(top_srcdir)/t/lib
+
+check_PROGRAMS += t/unit/u-message
+TESTS += t/unit/u-message
+t_unit_u_message_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_message_LDADD = libbase.la
+
+TESTS += $(BATS)
+EXTRA_DIST += $(BATS) %D%/lib/tap.h %D%/lib/cairn.bash

@@ -20,4 +20,7 @@ t_unit_u_message_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_message_LDADD = libbase.la
 
 TESTS += $(BATS)
-EXTRA_DIST += $(BATS) %D%/lib/tap.h %D%/lib/cairn.bash
+EXTRA_DIST += $(BATS) %D%/lib/tap.h
+
+cairndir = $(datadir)/cairn
+dist_cairn_DATA =

@@ -24,3 +24,8 @@ EXTRA_DIST += $(BATS) %D%/lib/tap.h
 
 cairndir = $(datadir)/cairn
 dist_cairn_DATA =
+
+check_PROGRAMS += t/unit/u-base
+TESTS += t/unit/u-base
+t_unit_u_base_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_base_LDADD = libbase.la

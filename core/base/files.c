@@ -1,4 +1,5 @@
-/* Durable replacement by a temporary file, rename and a sync of the folder; and small helpers around folders. */
+/* Durable replacement by a temporary file, rename and a sync of the folder; and small helpers around folders.
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

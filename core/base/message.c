@@ -208,7 +208,8 @@ int cairn_field_next(struct cairn_slice *fields, unsigned *field, struct cairn_s
 		return -EBADMSG;
 	*field = head & 255;
 	*body = cairn_slice(p + CAIRN_FIELD_HEAD, head >> 8);
-	*fields = cairn_slice(p + CAIRN_FIELD_HEAD + (head >> 8), fields->len - CAIRN_FIELD_HEAD - (head >> 8));
+	*fields =
+		cairn_slice(p + CAIRN_FIELD_HEAD + (head >> 8), fields->len - CAIRN_FIELD_HEAD - (head >> 8));
 	return 0;
 }
 

@@ -3,7 +3,8 @@
 #include "banned.h"
 
 static const struct cairn_operation_row rows[CAIRN_OPERATION_COUNT] = {
-#define X(number, id, name, aliases, permission, help) [number] = { name, aliases, CAIRN_MAY_##permission, help },
+#define X(number, id, name, aliases, permission, help) \
+	[number] = { name, aliases, CAIRN_MAY_##permission, help },
 	CAIRN_OPERATIONS(X)
 #undef X
 };
@@ -28,7 +29,8 @@ static bool is_alias(const char *aliases, struct cairn_slice name)
 unsigned cairn_operation_by_name(struct cairn_slice name)
 {
 	for (unsigned i = 1; i < CAIRN_OPERATION_COUNT; i++)
-		if (rows[i].name && (cairn_slice_eq(cairn_str(rows[i].name), name) || is_alias(rows[i].aliases, name)))
+		if (rows[i].name &&
+		    (cairn_slice_eq(cairn_str(rows[i].name), name) || is_alias(rows[i].aliases, name)))
 			return i;
 	return 0;
 }

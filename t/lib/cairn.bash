@@ -31,7 +31,6 @@ mkdir -m 700 "$XDG_RUNTIME_DIR"
 export PATH
 declare -gA cairn_pids=() cairn_options=()
 cairn_mounts=()
-cairn_mount_pids=()
 
 # Show why a helper gave up, on the test's output, and fail.
 cairn_fail() {
@@ -50,7 +49,7 @@ cairn_node() {
 }
 
 cairn_start() {
-  local name dir options line
+  local name dir options
   for name in "${@:-n1}"; do
     dir=$cairn_root/$name
     eval "options=(${cairn_options[$name]})"
@@ -59,7 +58,7 @@ cairn_start() {
     cairnd --data "$dir/data" --socket "$dir/socket" --name "$name" --exit-with-parent --ready-fd 9 \
       "${options[@]}" 3>&- 9>"$dir/ready" </dev/null >>"$dir/log" 2>&1 &
     cairn_pids[$name]=$!
-    if ! read -r -t 60 line <"$dir/ready"; then
+    if ! read -r -t 60 _ <"$dir/ready"; then
       cat "$dir/log" >&2
       cairn_fail "$name did not become ready"
       return 1
@@ -143,7 +142,7 @@ requires_program() {
 }
 
 requires_fuse() {
-  [ -c /dev/fuse ] && [ -r /dev/fuse ] && [ -w /dev/fuse ] || skip "/dev/fuse is not usable here"
+  { [ -r /dev/fuse ] && [ -w /dev/fuse ]; } || skip "/dev/fuse is not usable here"
   requires_program fusermount3
   command -v cairnfs >/dev/null || skip "cairnfs is not part of this build"
 }

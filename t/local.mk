@@ -4,7 +4,8 @@ TEST_EXTENSIONS = .bats
 TAP_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
 LOG_DRIVER = $(TAP_DRIVER)
 BATS_LOG_DRIVER = $(TAP_DRIVER)
-BATS_LOG_COMPILER = bats --tap --filter-tags '!slow'
+BATS_FLAGS = --filter-tags '!slow'
+BATS_LOG_COMPILER = bats --tap $(BATS_FLAGS)
 AM_TESTS_ENVIRONMENT = \
 	CAIRN_BUILD='$(abs_top_builddir)'; export CAIRN_BUILD; \
 	CAIRN_SOURCE='$(abs_top_srcdir)'; export CAIRN_SOURCE; \

@@ -1,0 +1,1 @@
+EXTRA_DIST += %D%/control.h %D%/metrics.h

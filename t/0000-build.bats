@@ -1,0 +1,67 @@
+# What the build makes and installs.
+
+setup() {
+  load lib/cairn.bash
+  : "${CAIRN_BUILD:?these tests run from a build}"
+}
+
+# Libraries that a file needs, one a line.
+needed() { readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'; }
+
+@test "make install puts everything below DESTDIR" {
+  local to=$cairn_root/to prefix lib
+  make -C "$CAIRN_BUILD" install DESTDIR="$to" >"$cairn_root/log" 2>&1 || { tail "$cairn_root/log"; false; }
+  prefix=$to$(sed -n 's/^prefix = //p' "$CAIRN_BUILD/Makefile")
+  lib=$prefix/lib
+  [ -x "$prefix/sbin/cairnd" ]
+  [ -f "$prefix/include/cairn/engine.h" ]
+  [ -f "$prefix/include/cairn/client.h" ]
+  [ -f "$lib/pkgconfig/cairn.pc" ]
+  [ -f "$prefix/share/cairn/cairn.bash" ]
+  # Nothing outside the prefix.
+  [ "$(find "$to" -type f ! -path "$prefix/*" | wc -l)" = 0 ]
+  PKG_CONFIG_PATH=$lib/pkgconfig pkg-config --exists cairn
+}
+
+@test "every installed header compiles by itself, as C17 and with both compilers" {
+  local header compiler
+  for compiler in gcc clang; do
+    command -v $compiler >/dev/null || continue
+    for header in "$CAIRN_SOURCE"/core/include/cairn/*.h; do
+      echo "#include <cairn/$(basename "$header")>" |
+        $compiler -std=c17 -Wall -Wextra -Werror -pedantic -fsyntax-only -I "$CAIRN_SOURCE/core/include" -xc - ||
+        { echo "$header with $compiler"; false; }
+    done
+  done
+}
+
+@test "a plugin cannot see a header of the daemon" {
+  run bash -c "echo '#include \"store.h\"' | gcc -fsyntax-only -I '$CAIRN_SOURCE/core/include' -xc -"
+  [ "$status" -ne 0 ]
+}
+
+# bats test_tags=build
+@test "a minimal build needs libuv and jansson only" {
+  cd "$cairn_root"
+  "$CAIRN_SOURCE/configure" --disable-config-files --disable-line-editing --disable-fuse --disable-engine-leveldb \
+    --enable-werror CFLAGS=-O0 >log 2>&1 || { tail log; false; }
+  make -j2 >log 2>&1 || { tail log; false; }
+  run needed sbin/cairnd
+  [[ "$output" == *libuv* ]]
+  [[ "$output" == *libjansson* ]]
+  [ -z "$(needed sbin/cairnd | grep -vE '^lib(uv|jansson|c|m|dl|pthread)\.so|^ld-linux')" ]
+  [ -z "$(needed bin/cairn | grep -vE '^lib(jansson|c|m|pthread)\.so|^ld-linux')" ]
+  [ ! -e bin/cairnfs ]
+  CAIRN_BUILD=$PWD CAIRN_PLUGIN_PATH=$PWD/.libs PATH=$PWD/bin:$PWD/sbin:$PATH
+  cairn_node -o main.engine=memory
+  cairn put k v
+  [ "$(cairn get k)" = v ]
+}
+
+@test "make standalone and make cli build just that" {
+  run make -C "$CAIRN_BUILD" -n --always-make standalone
+  [[ "$output" != *cairnfs* ]]
+  run make -C "$CAIRN_BUILD" -n --always-make cli
+  [[ "$output" != *cairnd* ]]
+  [[ "$output" != *cairnfs* ]]
+}

@@ -1,0 +1,124 @@
+/*
+ * Settings: one table. From its rows come the configuration file, -o section.key=value, the short options,
+ * --help, --print-config and what `cairn config` shows; the manual pages are compared with it.
+ */
+#ifndef SETTINGS_H
+#define SETTINGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <cairn/errors.h>
+
+enum setting_type {
+	SETTING_T_TEXT,	  /* any text */
+	SETTING_T_PATH,	  /* a file's path; "~/" in front is the home folder; made absolute */
+	SETTING_T_NUMBER, /* decimal */
+	SETTING_T_SIZE,	  /* bytes, with an optional K, M, G or T (powers of 1024) */
+	SETTING_T_BOOL,	  /* yes or no */
+	SETTING_T_MODE,	  /* permission bits, octal */
+	SETTING_T_LEVELS, /* levels of the log */
+	SETTING_T_NAME	  /* 1 to 63 letters, digits, '.', '_', '-' */
+};
+
+#define SETTING_LIVE true
+#define SETTING_RESTART false
+
+/*
+ * X(ID, section, key, type, default, least, most, live or restart, short option or 0, help). An empty default is worked out
+ * at start, as the help says. Units stand at the end of the key's name where the type has none.
+ */
+#define SETTINGS(X) \
+	X(NODE_NAME, "node", "name", NAME, "", 0, 0, SETTING_RESTART, 'n', \
+	  "name of this node for people; the machine's name unless given") \
+	X(NODE_DATA, "node", "data", PATH, "", 0, 0, SETTING_RESTART, 'd', \
+	  "data folder; $XDG_DATA_HOME/cairn or ~/.local/share/cairn unless given") \
+	X(NODE_PID_FILE, "node", "pid-file", PATH, "", 0, 0, SETTING_RESTART, 'p', \
+	  "file that holds the process number while the daemon runs; none unless given") \
+	X(NODE_WORKERS, "node", "workers", NUMBER, "4", 1, 256, SETTING_RESTART, 0, \
+	  "threads for reads and writes that wait for a disk") \
+	X(NODE_PLUGINS, "node", "plugins", TEXT, "", 0, 0, SETTING_RESTART, 0, \
+	  "folders with plugins, joined by colons; $CAIRN_PLUGIN_PATH or the installation's unless given") \
+	X(LOG_LEVEL, "log", "level", LEVELS, "info", 0, 0, SETTING_LIVE, 'l', \
+	  "error, warn, info, debug or trace; also for one module: info,control=debug") \
+	X(LOG_FILE, "log", "file", PATH, "", 0, 0, SETTING_RESTART, 0, \
+	  "file that the log is appended to, opened again on SIGHUP; standard error unless given") \
+	X(CONTROL_SOCKET, "control", "socket", PATH, "", 0, 0, SETTING_RESTART, 's', \
+	  "control socket; cairn/cairn.sock in $XDG_RUNTIME_DIR, or cairn.sock in the data folder, unless given") \
+	X(CONTROL_MODE, "control", "mode", MODE, "0600", 0, 0777, SETTING_RESTART, 0, \
+	  "permission bits of the control socket") \
+	X(CONTROL_GROUP, "control", "group", TEXT, "", 0, 0, SETTING_RESTART, 0, \
+	  "group that owns the control socket; that of the process unless given") \
+	X(CONTROL_CONNECTIONS, "control", "connections", NUMBER, "1024", 1, 100000, SETTING_LIVE, 0, \
+	  "most connections at one time") \
+	X(CONTROL_IN_FLIGHT, "control", "in-flight", NUMBER, "1024", 1, 65536, SETTING_LIVE, 0, \
+	  "most requests under way on one connection; more are not read until some are answered") \
+	X(VOLUME_ENGINE, "volume", "engine", TEXT, "", 0, 0, SETTING_RESTART, 0, \
+	  "engine of new volumes: a name, or the path of a plugin; leveldb where it is there, else memory") \
+	X(VOLUME_PARAMETERS, "volume", "parameters", TEXT, "", 0, 0, SETTING_RESTART, 0, \
+	  "parameters of the engine of new volumes: key=value, separated by spaces") \
+	X(VOLUME_REPLICATION, "volume", "replication", TEXT, "none", 0, 0, SETTING_RESTART, 0, \
+	  "replication module of new volumes") \
+	X(VOLUME_SYNC, "volume", "sync", BOOL, "yes", 0, 0, SETTING_RESTART, 0, \
+	  "new volumes wait for the disk before a write is answered; with no, a crash of the machine loses the newest writes") \
+	X(VOLUME_KEY_MAX, "volume", "key-max", SIZE, "4096", 16, 4096, SETTING_RESTART, 0, \
+	  "longest key of new volumes, in bytes; less where the engine has less") \
+	X(VOLUME_VALUE_LIMIT, "volume", "value-limit", SIZE, "64M", 1024, 1ull << 40, SETTING_RESTART, 0, \
+	  "longest value of new volumes, in bytes") \
+	X(VOLUME_FOLDERS, "volume", "folders", BOOL, "yes", 0, 0, SETTING_RESTART, 0, \
+	  "new volumes keep rows about folders; without them they cannot be mounted")
+
+enum setting {
+#define X(id, section, key, type, fallback, least, most, live, letter, help) SETTING_##id,
+	SETTINGS(X)
+#undef X
+	SETTING_COUNT
+};
+
+struct setting_row {
+	const char *section, *key;
+	enum setting_type type;
+	const char *fallback;
+	uint64_t least, most; /* of numbers and sizes */
+	bool live;	      /* may change while the daemon runs */
+	char letter;	      /* short option, or 0 */
+	const char *help;
+};
+
+struct settings;
+
+/* The row of ID; static. */
+const struct setting_row *setting_row(enum setting id);
+/* "text", "size" … */
+const char *setting_type_name(enum setting_type type);
+
+/* All at their defaults. NULL when there is no memory. */
+struct settings *settings_new(void);
+void settings_free(struct settings *s);
+
+/*
+ * Give the setting "section.key" the value TEXT; WHERE ("cairnd.conf:3", "-o") is kept and stands before every refusal.
+ * INVALID for an unknown name (the nearest one is the hint) or a bad value; then nothing changed.
+ */
+enum cairn_code settings_set(struct settings *s, const char *name, const char *text, const char *where,
+			     struct cairn_error *error);
+/* Read the configuration file PATH. UNSUPPORTED where this build has no support for them. */
+enum cairn_code settings_read(struct settings *s, const char *path, struct cairn_error *error);
+/* Once at the end: fill in what is worked out, and refuse what does not go together. */
+enum cairn_code settings_finish(struct settings *s, struct cairn_error *error);
+
+/* Its value as text; never NULL. Valid until it is changed, which only live ones are, in the main loop's thread. */
+const char *setting_text(const struct settings *s, enum setting id);
+/* The number, size in bytes, mode, or truth value. From any thread. */
+uint64_t setting_number(const struct settings *s, enum setting id);
+/* Where its value came from: "default", "environment", "option", "FILE:LINE", "config set". */
+const char *setting_where(const struct settings *s, enum setting id);
+/* The setting "section.key"; -1 and *ERROR with the nearest name as a hint where there is none. */
+int setting_find(const char *name, struct cairn_error *error);
+
+/* Write all of them as a configuration file that gives the same settings. */
+void settings_print(const struct settings *s, FILE *to);
+/* Write a table of them for --help. */
+void settings_help(FILE *to);
+
+#endif

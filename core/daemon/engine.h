@@ -8,7 +8,7 @@
 #include <cairn/engine.h>
 
 struct engine {
-	struct cairn_engine ops; /* complete: every callback but update may be called; snapshot only with the capability */
+	struct cairn_engine ops; /* complete: every callback may be called but update (NULL where it is left out) and sync */
 	void *handle;		 /* of the plugin */
 };
 
@@ -20,6 +20,9 @@ struct engine {
 enum cairn_code engine_open(struct engine *e, const struct cairn_engine *plugin, const char *dir,
 			    const char *const *parameters, size_t count, struct cairn_error *error);
 void engine_close(struct engine *e);
+
+/* Return when everything written so far survives power loss; the caller is the one writer. 0 or -errno with *ERROR filled. */
+int engine_sync(struct engine *e, struct cairn_error *error);
 
 /*
  * Parse COUNT texts "key=value" against ROWS into VALUES (one for each row; text points into the texts or the rows).

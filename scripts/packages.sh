@@ -5,7 +5,7 @@
 packages_build=(autoconf automake build-essential libtool pkg-config libuv1-dev libjansson-dev libinih-dev
   libedit-dev libleveldb-dev libfuse3-dev fuse3)
 # To test everything.
-packages_test=(bats clang libclang-rt-14-dev lcov shellcheck jq socat netcat-openbsd man-db mandoc attr rsync vim-tiny
+packages_test=(bats clang clang-format universal-ctags bsdextrautils libclang-rt-14-dev lcov shellcheck jq socat netcat-openbsd man-db mandoc attr rsync vim-tiny
   git strace)
 
 # install_packages yes|no NAME…: see that they are here; 'no' prints the command instead of running it.

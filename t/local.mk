@@ -30,4 +30,4 @@ check_PROGRAMS += t/unit/u-base
 TESTS += t/unit/u-base
 t_unit_u_base_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_base_LDADD = libbase.la
-BATS += %D%/0000-build.bats
+BATS += %D%/0000-build.bats %D%/0100-docs.bats %D%/0120-style.bats

@@ -2,7 +2,17 @@
 noinst_LTLIBRARIES += libbase.la
 libbase_la_SOURCES = %D%/errors.c %D%/message.c %D%/operations.c %D%/le.h %D%/banned.h \
 	%D%/crc32c.c %D%/crc32c.h %D%/files.c %D%/files.h %D%/sys.c %D%/sys.h %D%/clock.c %D%/clock.h \
-	%D%/buffer.c %D%/buffer.h %D%/json.h %D%/prometheus.h \
-	%D%/nearest.c %D%/nearest.h
+	%D%/buffer.c %D%/buffer.h %D%/prometheus.h %D%/nearest.c %D%/nearest.h
 libbase_la_CPPFLAGS = $(BASE_CPPFLAGS)
 EXTRA_DIST += %D%/README.md %D%/message.md
+
+# Messages as JSON: for the daemon and the command line, not for libcairn.
+noinst_LTLIBRARIES += libjson.la
+libjson_la_SOURCES = %D%/json.c %D%/json.h
+libjson_la_CPPFLAGS = $(BASE_CPPFLAGS) $(JANSSON_CFLAGS)
+libjson_la_LIBADD = $(JANSSON_LIBS)
+
+check_PROGRAMS += t/unit/u-json
+TESTS += t/unit/u-json
+t_unit_u_json_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_json_LDADD = libjson.la libbase.la

@@ -25,51 +25,51 @@ enum setting_type {
 #define SETTING_RESTART false
 
 /*
- * X(ID, section, key, type, default, least, most, live or restart, short option or 0, help). An empty default is worked out
- * at start, as the help says. Units stand at the end of the key's name where the type has none.
+ * X(ID, section, key, type, default, least, most, live or restart, short option or 0, long option or NULL, help). An empty
+ * default is worked out at start, as the help says. Units stand at the end of the key's name where the type has none.
  */
 #define SETTINGS(X) \
-	X(NODE_NAME, "node", "name", NAME, "", 0, 0, SETTING_RESTART, 'n', \
+	X(NODE_NAME, "node", "name", NAME, "", 0, 0, SETTING_RESTART, 'n', "name", \
 	  "name of this node for people; the machine's name unless given") \
-	X(NODE_DATA, "node", "data", PATH, "", 0, 0, SETTING_RESTART, 'd', \
+	X(NODE_DATA, "node", "data", PATH, "", 0, 0, SETTING_RESTART, 'd', "data", \
 	  "data folder; $XDG_DATA_HOME/cairn or ~/.local/share/cairn unless given") \
-	X(NODE_PID_FILE, "node", "pid-file", PATH, "", 0, 0, SETTING_RESTART, 'p', \
+	X(NODE_PID_FILE, "node", "pid-file", PATH, "", 0, 0, SETTING_RESTART, 'p', "pid-file", \
 	  "file that holds the process number while the daemon runs; none unless given") \
-	X(NODE_WORKERS, "node", "workers", NUMBER, "4", 1, 256, SETTING_RESTART, 0, \
+	X(NODE_WORKERS, "node", "workers", NUMBER, "4", 1, 256, SETTING_RESTART, 0, NULL, \
 	  "threads for reads and writes that wait for a disk") \
-	X(NODE_PLUGINS, "node", "plugins", TEXT, "", 0, 0, SETTING_RESTART, 0, \
+	X(NODE_PLUGINS, "node", "plugins", TEXT, "", 0, 0, SETTING_RESTART, 0, NULL, \
 	  "folders with plugins, joined by colons; $CAIRN_PLUGIN_PATH or the installation's unless given") \
-	X(LOG_LEVEL, "log", "level", LEVELS, "info", 0, 0, SETTING_LIVE, 'l', \
+	X(LOG_LEVEL, "log", "level", LEVELS, "info", 0, 0, SETTING_LIVE, 'l', "log-level", \
 	  "error, warn, info, debug or trace; also for one module: info,control=debug") \
-	X(LOG_FILE, "log", "file", PATH, "", 0, 0, SETTING_RESTART, 0, \
+	X(LOG_FILE, "log", "file", PATH, "", 0, 0, SETTING_RESTART, 0, NULL, \
 	  "file that the log is appended to, opened again on SIGHUP; standard error unless given") \
-	X(CONTROL_SOCKET, "control", "socket", PATH, "", 0, 0, SETTING_RESTART, 's', \
-	  "control socket; cairn/cairn.sock in $XDG_RUNTIME_DIR, or cairn.sock in the data folder, unless given") \
-	X(CONTROL_MODE, "control", "mode", MODE, "0600", 0, 0777, SETTING_RESTART, 0, \
+	X(CONTROL_SOCKET, "control", "socket", PATH, "", 0, 0, SETTING_RESTART, 's', "socket", \
+	  "control socket; $XDG_RUNTIME_DIR/cairn/cairn.sock, or cairn.sock in the data folder, unless given") \
+	X(CONTROL_MODE, "control", "mode", MODE, "0600", 0, 0777, SETTING_RESTART, 0, NULL, \
 	  "permission bits of the control socket") \
-	X(CONTROL_GROUP, "control", "group", TEXT, "", 0, 0, SETTING_RESTART, 0, \
+	X(CONTROL_GROUP, "control", "group", TEXT, "", 0, 0, SETTING_RESTART, 0, NULL, \
 	  "group that owns the control socket; that of the process unless given") \
-	X(CONTROL_CONNECTIONS, "control", "connections", NUMBER, "1024", 1, 100000, SETTING_LIVE, 0, \
+	X(CONTROL_CONNECTIONS, "control", "connections", NUMBER, "1024", 1, 100000, SETTING_LIVE, 0, NULL, \
 	  "most connections at one time") \
-	X(CONTROL_IN_FLIGHT, "control", "in-flight", NUMBER, "1024", 1, 65536, SETTING_LIVE, 0, \
+	X(CONTROL_IN_FLIGHT, "control", "in-flight", NUMBER, "1024", 1, 65536, SETTING_LIVE, 0, NULL, \
 	  "most requests under way on one connection; more are not read until some are answered") \
-	X(VOLUME_ENGINE, "volume", "engine", TEXT, "", 0, 0, SETTING_RESTART, 0, \
+	X(VOLUME_ENGINE, "volume", "engine", TEXT, "", 0, 0, SETTING_RESTART, 'e', "engine", \
 	  "engine of new volumes: a name, or the path of a plugin; leveldb where it is there, else memory") \
-	X(VOLUME_PARAMETERS, "volume", "parameters", TEXT, "", 0, 0, SETTING_RESTART, 0, \
-	  "parameters of the engine of new volumes: key=value, separated by spaces") \
-	X(VOLUME_REPLICATION, "volume", "replication", TEXT, "none", 0, 0, SETTING_RESTART, 0, \
+	X(VOLUME_PARAMETERS, "volume", "parameters", TEXT, "", 0, 0, SETTING_RESTART, 0, NULL, \
+	  "parameters of the engine of new volumes: key=value, separated by blanks") \
+	X(VOLUME_REPLICATION, "volume", "replication", NAME, "none", 0, 0, SETTING_RESTART, 0, NULL, \
 	  "replication module of new volumes") \
-	X(VOLUME_SYNC, "volume", "sync", BOOL, "yes", 0, 0, SETTING_RESTART, 0, \
-	  "new volumes wait for the disk before a write is answered; with no, a crash of the machine loses the newest writes") \
-	X(VOLUME_KEY_MAX, "volume", "key-max", SIZE, "4096", 16, 4096, SETTING_RESTART, 0, \
+	X(VOLUME_SYNC, "volume", "sync", BOOL, "yes", 0, 0, SETTING_RESTART, 0, NULL, \
+	  "new volumes answer a write when it is on disk; with no, a crash of the machine loses the newest writes") \
+	X(VOLUME_KEY_MAX, "volume", "key-max", SIZE, "4K", 16, 4096, SETTING_RESTART, 0, NULL, \
 	  "longest key of new volumes, in bytes; less where the engine has less") \
-	X(VOLUME_VALUE_LIMIT, "volume", "value-limit", SIZE, "64M", 1024, 1ull << 40, SETTING_RESTART, 0, \
+	X(VOLUME_VALUE_LIMIT, "volume", "value-limit", SIZE, "64M", 1024, 1ull << 40, SETTING_RESTART, 0, NULL, \
 	  "longest value of new volumes, in bytes") \
-	X(VOLUME_FOLDERS, "volume", "folders", BOOL, "yes", 0, 0, SETTING_RESTART, 0, \
+	X(VOLUME_FOLDERS, "volume", "folders", BOOL, "yes", 0, 0, SETTING_RESTART, 0, NULL, \
 	  "new volumes keep rows about folders; without them they cannot be mounted")
 
 enum setting {
-#define X(id, section, key, type, fallback, least, most, live, letter, help) SETTING_##id,
+#define X(id, section, key, type, fallback, least, most, live, letter, option, help) SETTING_##id,
 	SETTINGS(X)
 #undef X
 	SETTING_COUNT
@@ -82,6 +82,7 @@ struct setting_row {
 	uint64_t least, most; /* of numbers and sizes */
 	bool live;	      /* may change while the daemon runs */
 	char letter;	      /* short option, or 0 */
+	const char *option;   /* long option, or NULL */
 	const char *help;
 };
 

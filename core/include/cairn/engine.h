@@ -139,11 +139,17 @@ struct cairn_engine {
 	int (*maintain)(void *handle, uint64_t budget_us, bool *more);
 	/* Remove every file of a closed engine in DIR. Optional: the host removes the folder. */
 	int (*destroy)(const char *dir);
+	/*
+	 * The newest thing that there is to say of this handle, for calls that have no error of their own: what open()
+	 * had to mend (code 0), the damage behind an -EUCLEAN of get or iter_next (CORRUPT, naming file and offset).
+	 * Returns whether there is something; asking does not take it away. From any thread. Optional.
+	 */
+	bool (*notice)(void *handle, struct cairn_error *notice);
 };
 
 _Static_assert(offsetof(struct cairn_engine, name) == 8, "the engine ABI is append-only");
 _Static_assert(offsetof(struct cairn_engine, open) == 40, "the engine ABI is append-only");
-_Static_assert(sizeof(struct cairn_engine) == 40 + 18 * sizeof(void *), "the engine ABI is append-only");
+_Static_assert(sizeof(struct cairn_engine) == 40 + 19 * sizeof(void *), "the engine ABI is append-only");
 
 /* The last line of an engine: exports the struct ENGINE under the name that the loader looks up. */
 #define CAIRN_ENGINE_REGISTER(engine) \

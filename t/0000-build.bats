@@ -53,7 +53,7 @@ needed() { readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'; }
   [ -z "$(needed bin/cairn | grep -vE '^lib(jansson|c|m|pthread)\.so|^ld-linux')" ]
   [ ! -e bin/cairnfs ]
   CAIRN_BUILD=$PWD CAIRN_PLUGIN_PATH=$PWD/.libs PATH=$PWD/bin:$PWD/sbin:$PATH
-  cairn_node -o main.engine=memory
+  cairn_node -o volume.engine=memory
   cairn put k v
   [ "$(cairn get k)" = v ]
 }

@@ -46,7 +46,7 @@ page() { mandoc -T ascii -O width=200 "$1" | col -b; }
 
 @test "every parameter of every plugin stands in its manual page and its README" {
   requires_program mandoc
-  cairn_node -o main.engine=memory
+  cairn_node -o volume.engine=memory
   for plugin in $(cairn --json plugin list | jq -r '.. | objects | select(.type? == "engine") | .name'); do
     folder=plugins/engine-$plugin
     [ -d "$folder" ] || continue

@@ -7,7 +7,7 @@
 # Everything lives in a folder of its own and is gone when the test ends, however it ends. Where a test file
 # has a teardown() of its own, that calls cairn_cleanup.
 #
-#   cairn_node [OPTION…]     start a node n1; the options go to cairnd (-o main.engine=memory …)
+#   cairn_node [OPTION…]     start a node n1; the options go to cairnd (-o volume.engine=memory …)
 #   cairn_kill [NAME…]       kill -9
 #   cairn_stop [NAME…]       SIGTERM, and wait for the end
 #   cairn_start [NAME…]      start again on the same data

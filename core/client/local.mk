@@ -1,0 +1,19 @@
+# libcairn: installed as a shared library; libclient.la is the same for our own programs, linked statically.
+noinst_LTLIBRARIES += libclient.la
+libclient_la_SOURCES = %D%/handle.h %D%/client.c %D%/connection.c %D%/request.c %D%/servers.c %D%/transport.c \
+	%D%/call.c
+libclient_la_CPPFLAGS = $(BASE_CPPFLAGS) -DCAIRN_VERSION='"$(PACKAGE_VERSION)"'
+libclient_la_LIBADD = libbase.la
+
+lib_LTLIBRARIES += libcairn.la
+libcairn_la_SOURCES =
+libcairn_la_LIBADD = libclient.la
+libcairn_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 -export-symbols-regex '^cairn_'
+
+EXTRA_DIST += %D%/README.md
+
+check_PROGRAMS += t/unit/u-client
+TESTS += t/unit/u-client
+EXTRA_DIST += t/lib/fake.h
+t_unit_u_client_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_client_LDADD = libclient.la

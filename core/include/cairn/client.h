@@ -19,7 +19,10 @@ struct cairn_options {
 	const char *servers;  /* "unix:PATH", "ssh:HOST", a bare path; several with commas. NULL: $CAIRN_SERVER, then
 				 the user's file, then the run-time folders (cairn_find_servers) */
 	const char *face;     /* how the writes of this program are marked: "command", "mount"; NULL: "client" */
-	uint64_t timeout_ms;  /* for each call, connecting included; 0: 5000 */
+	uint64_t timeout_ms;  /* for each call, connecting included; 0: 5000. A request's own field TIMEOUT_MS goes
+				 before it, and is 0 for "no limit". For a stream it is the longest silence. */
+	bool persistent;      /* keep trying until the time-out even where no server was ever reached. Without it a
+				 call fails at once when a first round over the whole list finds nobody */
 };
 
 /* The answer to a request, or one event of a stream. Zeroed by the caller, freed with cairn_reply_free. */
@@ -32,11 +35,11 @@ struct cairn_reply {
 };
 
 /*
- * Make a handle. Connects at the first use. Options are copied. Returns 0 and *C, or an error with *E (may be
- * NULL) filled: INVALID for a server that cannot be understood.
+ * Make a handle. Connects at the first use. Options (NULL: all zero) are copied. Returns 0 and *C, or an error with *E
+ * (may be NULL) filled: INVALID for a server that cannot be understood, UNAVAILABLE where no server is known.
  */
 enum cairn_code cairn_open(struct cairn **c, const struct cairn_options *options, struct cairn_error *e);
-/* Close and free; requests under way end unanswered. NULL is allowed. */
+/* Close and free; requests under way end unanswered. NULL is allowed. Not from within a callback. */
 void cairn_close(struct cairn *c);
 void cairn_reply_free(struct cairn_reply *r);
 
@@ -54,13 +57,22 @@ enum cairn_code cairn_stream(struct cairn *c, const struct cairn_msg *request, c
 /*
  * The same without waiting. cairn_submit copies REQUEST, queues it (pipelined behind others) and returns at once;
  * DONE is called from cairn_dispatch, exactly once with R->event false, before that any number of times with it true.
- * The reply is valid during the call. Returns 0, or INVALID / INTERNAL where the request cannot be queued.
+ * The reply is valid during the call; DONE may call cairn_submit, nothing else of this handle that waits or closes.
+ * Call cairn_dispatch afterwards, with 0 where you do not want to wait: it sends all that was submitted in one write.
+ * Returns 0, INVALID for a request that is none, TOO_LARGE for one that no server takes or when 64 MiB wait already,
+ * INTERNAL without memory. Answers, and the effects of requests under way together, may come in any order.
  */
 typedef void cairn_done_fn(void *arg, struct cairn_reply *r);
 enum cairn_code cairn_submit(struct cairn *c, const struct cairn_msg *request, cairn_done_fn *done, void *arg);
-/* A descriptor that is readable (poll POLLIN) when cairn_dispatch has something to do. It stays the same over reconnects. */
+/*
+ * A descriptor that is readable (poll POLLIN) when cairn_dispatch has something to do: answers, room to send, a server
+ * to reconnect to, a time-out. It stays the same over reconnects. It does not tell that cairn_submit was called.
+ */
 int cairn_fd(struct cairn *c);
-/* Do what can be done: send, receive, reconnect, expire; wait at most WAIT_MS for something (0: do not wait, -1: for ever). */
+/*
+ * Do what can be done: send, receive, reconnect, expire. Waits at most WAIT_MS (0: not at all, -1: for ever) until a
+ * callback was called or nothing is pending. Returns 0, or INVALID from within a callback.
+ */
 enum cairn_code cairn_dispatch(struct cairn *c, int wait_ms);
 /* How many submitted requests have no final answer yet. */
 size_t cairn_pending(const struct cairn *c);

@@ -55,6 +55,20 @@ static inline void be64_put(void *p, uint64_t v)
 	memcpy(p, &v, 8);
 }
 
+static inline void be32_put(void *p, uint32_t v)
+{
+	v = htobe32(v);
+	memcpy(p, &v, 4);
+}
+
+static inline uint32_t be32_get(const void *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, 4);
+	return be32toh(v);
+}
+
 static inline uint64_t be64_get(const void *p)
 {
 	uint64_t v;

@@ -1,0 +1,13 @@
+# The store: a deterministic state machine over an engine (README.md, rows.md).
+noinst_LTLIBRARIES += libstore.la
+libstore_la_SOURCES = %D%/store.h %D%/store.c %D%/state.h %D%/hash.h %D%/hash.c %D%/rows.h %D%/rows.c \
+	%D%/record.h %D%/record.c %D%/meta.h %D%/meta.c %D%/pending.h %D%/pending.c %D%/args.h %D%/args.c \
+	%D%/view.c %D%/text.c %D%/answer.c %D%/attributes.c %D%/folders.c %D%/change.c %D%/basic.c \
+	%D%/apply.c %D%/check.c %D%/read.h %D%/read.c %D%/scan.c
+libstore_la_CPPFLAGS = $(DAEMON_CPPFLAGS)
+
+check_PROGRAMS += t/unit/u-store
+TESTS += t/unit/u-store
+t_unit_u_store_SOURCES = t/unit/u-store.c t/lib/storehouse.h
+t_unit_u_store_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_store_LDADD = libstore.la libloader.la libbase.la

@@ -14,10 +14,10 @@
 #include "engine.h"
 
 #define STORE_KEY_MAX 4096
-#define STORE_INLINE_MAX 16384	      /* longest value that stands in its record */
-#define STORE_CHUNK 131072	      /* bytes of a chunk */
+#define STORE_INLINE_MAX 16384        /* longest value that stands in its record */
+#define STORE_CHUNK 131072            /* bytes of a chunk */
 #define STORE_COMMAND_MAX (256 << 10) /* longest command without its key */
-#define STORE_BULK_KEYS 65536	      /* most keys that one command touches */
+#define STORE_BULK_KEYS 65536         /* most keys that one command touches */
 #define STORE_BULK_BYTES (64 << 20)   /* most bytes of records that one command touches */
 
 struct store; /* one shard's state machine over one engine */
@@ -26,17 +26,19 @@ struct store; /* one shard's state machine over one engine */
 struct store_settings {
 	uint64_t key_max;     /* bytes */
 	uint64_t value_limit; /* bytes */
-	bool folders;	      /* keep folder rows */
+	bool folders;         /* keep folder rows */
 };
 
-/* Open the store in ENGINE (which stays the caller's, and open as long as the store). CORRUPT, UNSUPPORTED (newer format), INTERNAL. */
+/* Open the store in ENGINE (which stays the caller's, and open as long as the store). CORRUPT, UNSUPPORTED
+ * (newer format), INTERNAL. */
 enum cairn_code store_open(struct store **s, struct engine *engine, const struct store_settings *initial,
 			   struct cairn_error *error);
 void store_close(struct store *s);
 
 /*
- * A command as it stands in a log: a message (cairn/message.h) with the operation's number, whose fields are TIME (the
- * stamp), then CLIENT, SEQUENCE, LOWEST, BORN where the writer sent them, AUTHOR, FACE, then the arguments.
+ * A command as it stands in a log: a message (cairn/message.h) with the operation's number, whose fields are
+ * TIME (the stamp), then CLIENT, SEQUENCE, LOWEST, BORN where the writer sent them, AUTHOR, FACE, then the
+ * arguments.
  */
 struct store_command {
 	struct cairn_position position; /* index and term */
@@ -48,33 +50,38 @@ struct store_command {
 };
 
 /*
- * Apply COUNT commands in order as one engine batch that moves the position to that of the last. A command whose own
- * conditions fail gets its code and changes nothing but the position. Returns 0 when the batch is in (and durable, with
- * SYNC); otherwise the shard must stop: the batch is not in, or its fate is unknown, and no result may be given out.
+ * Apply COUNT commands in order as one engine batch that moves the position to that of the last. A command
+ * whose own conditions fail gets its code and changes nothing but the position. Returns 0 when the batch is
+ * in (and durable, with SYNC); otherwise the shard must stop: the batch is not in, or its fate is unknown,
+ * and no result may be given out.
  */
 enum cairn_code store_apply(struct store *s, struct store_command *commands, size_t count, bool sync,
 			    struct cairn_error *error);
 
 /*
- * Whether a write's arguments are acceptable at all (operation known, arguments of it, key and value lengths, commands within
- * the bound), before it is proposed. apply checks again by replicated state. FIELDS have passed cairn_fields_check.
+ * Whether a write's arguments are acceptable at all (operation known, arguments of it, key and value lengths,
+ * commands within the bound), before it is proposed. apply checks again by replicated state. FIELDS have
+ * passed cairn_fields_check.
  */
-enum cairn_code store_check(struct store *s, unsigned op, struct cairn_slice fields, struct cairn_error *error);
+enum cairn_code store_check(struct store *s, unsigned op, struct cairn_slice fields,
+			    struct cairn_error *error);
 
 enum { STORE_NO_WAIT = 1 << 0 }; /* return with *AGAIN set instead of waiting for a disk */
 
 /*
- * Reads. FIELDS are the arguments of the operation; the answer's fields are added to ANSWER (which the caller began).
- * AGAIN (may be NULL unless flags has NO_WAIT) is set, and nothing added, where a disk would have to be waited for.
- * get: KEY, META_ONLY, OFFSET, LENGTH → KEY, VALUE, REVISION, SIZE, … At most CAIRN_PAYLOAD_MAX bytes of value are given in
- * one answer; a larger value's SIZE says that there is more, and the caller asks for the next range with guard-by-revision:
- * a get with REVISION answers CONFLICT when the key has another one by now.
+ * Reads. FIELDS are the arguments of the operation; the answer's fields are added to ANSWER (which the caller
+ * began). AGAIN (may be NULL unless flags has NO_WAIT) is set, and nothing added, where a disk would have to
+ * be waited for. get: KEY, META_ONLY, OFFSET, LENGTH → KEY, VALUE, REVISION, SIZE, … At most
+ * CAIRN_PAYLOAD_MAX bytes of value are given in one answer; a larger value's SIZE says that there is more,
+ * and the caller asks for the next range with guard-by-revision: a get with REVISION answers CONFLICT when
+ * the key has another one by now.
  */
-enum cairn_code store_get(struct store *s, struct cairn_slice fields, unsigned flags, struct cairn_msg *answer, bool *again,
-			  struct cairn_error *error);
+enum cairn_code store_get(struct store *s, struct cairn_slice fields, unsigned flags,
+			  struct cairn_msg *answer, bool *again, struct cairn_error *error);
 /*
- * scan: one page of about MAX_BYTES: FROM, TO, PREFIX, DELIMITER, LIMIT, REVERSE, KEYS_ONLY, CURSOR → ROW…, and CURSOR where more
- * rows follow. Each ROW has the fields of get without VALUE (with it for small ones unless KEYS_ONLY); a folded one KEY and FOLDER.
+ * scan: one page of about MAX_BYTES: FROM, TO, PREFIX, DELIMITER, LIMIT, REVERSE, KEYS_ONLY, CURSOR → ROW…,
+ * and CURSOR where more rows follow. Each ROW has the fields of get without VALUE (with it for small ones
+ * unless KEYS_ONLY); a folded one KEY and FOLDER.
  */
 enum cairn_code store_scan(struct store *s, struct cairn_slice fields, unsigned flags, size_t max_bytes,
 			   struct cairn_msg *answer, bool *again, struct cairn_error *error);
@@ -91,7 +98,8 @@ struct store_facts {
 };
 void store_facts(struct store *s, struct store_facts *facts);
 
-/* Compute the digest, keys and bytes from the rows and the chunks' bytes, and compare: CORRUPT names the row that differs. */
+/* Compute the digest, keys and bytes from the rows and the chunks' bytes, and compare: CORRUPT names the row
+ * that differs. */
 enum cairn_code store_check_rows(struct store *s, struct cairn_error *error);
 
 #endif

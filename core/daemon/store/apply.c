@@ -1,0 +1,198 @@
+/*
+ * Applying: each command of a batch in turn writes into the pending rows or, where it fails, leaves no trace;
+ * then all of it goes into the engine as one batch with the meta row in it. A failure of the engine or of
+ * memory stops the store.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include "state.h"
+#include "le.h"
+#include "banned.h"
+
+static operation_fn *const operations[CAIRN_OPERATION_COUNT] = {
+	[CAIRN_OP_PUT] = op_put,
+	[CAIRN_OP_DELETE] = op_delete,
+	[CAIRN_OP_GET] = op_get,
+};
+
+enum cairn_code work_operation(struct work *w, unsigned op, const struct args *a)
+{
+	enum cairn_code code = args_check(op, a, w->error);
+
+	return code ? code : operations[op](w, a);
+}
+
+/* Where a command began: what a failure brings back. */
+struct mark {
+	struct meta meta;
+	size_t pending;
+	size_t answer;
+};
+
+static struct mark mark(const struct work *w)
+{
+	return (struct mark){ w->s->meta, pending_mark(&w->s->pending), w->answer->len };
+}
+
+static void undo(struct work *w, const struct mark *m)
+{
+	w->s->meta = m->meta;
+	pending_undo(&w->s->pending, m->pending);
+	cairn_msg_truncate(w->answer, m->answer);
+}
+
+static enum cairn_code do_command(struct work *w, unsigned op, const struct args *a)
+{
+	struct mark m = mark(w);
+	enum cairn_code code;
+
+	code = work_operation(w, op, a);
+	if (code) {
+		undo(w, &m);
+		return code;
+	}
+	if (w->ordinal)
+		w->s->meta.revision = w->revision;
+	cairn_msg_u64(w->answer, CAIRN_F_REVISION, w->s->meta.revision);
+	return CAIRN_OK;
+}
+
+/* A command that this release does not know: going on would make this replica differ from the others. */
+static enum cairn_code not_known(struct store *s, const struct store_command *c)
+{
+	return cairn_fail(&s->stop, CAIRN_E_UNSUPPORTED,
+			  "the command at index %llu is not known to this release (operation %u): a newer "
+			  "one is needed",
+			  (unsigned long long)c->position.index, cairn_message_number(c->message));
+}
+
+static void apply_one(struct store *s, struct store_command *c)
+{
+	unsigned op = cairn_message_number(c->message);
+	struct cairn_error unused;
+	struct args a;
+	struct work w = {
+		.s = s,
+		.answer = c->answer ? c->answer : &s->scratch,
+		.error = c->error ? c->error : &unused,
+	};
+
+	if (!args_is_write(op) || args_parse(cairn_message_fields(c->message), &a) < 0) {
+		c->code = not_known(s, c);
+		return;
+	}
+	cairn_msg_start(w.answer, 0);
+	w.error->code = CAIRN_OK;
+	s->meta.position = c->position;
+	if (args_u64(&a, CAIRN_F_TIME, 0) > s->meta.clock_ns)
+		s->meta.clock_ns = args_u64(&a, CAIRN_F_TIME, 0);
+	w.time_ns = s->meta.clock_ns;
+	w.revision = s->meta.revision + 1;
+	w.author = args_bytes(&a, CAIRN_F_AUTHOR);
+	w.face = args_bytes(&a, CAIRN_F_FACE);
+	c->code = do_command(&w, op, &a);
+	pending_keep(&s->pending);
+	if (cairn_msg_error(w.answer) && !s->stop.code)
+		cairn_fail(&s->stop, CAIRN_E_INTERNAL, "no memory left for an answer");
+}
+
+static int make_room(struct store *s, size_t n)
+{
+	size_t cap = s->write_cap ? s->write_cap : 256;
+	void *writes, *pieces, *sums;
+
+	if (n <= s->write_cap)
+		return 0;
+	while (cap < n)
+		cap *= 2;
+	writes = realloc(s->writes, cap * sizeof(*s->writes));
+	s->writes = writes ? writes : s->writes;
+	pieces = realloc(s->pieces, 2 * cap * sizeof(*s->pieces));
+	s->pieces = pieces ? pieces : s->pieces;
+	sums = realloc(s->sums, cap * sizeof(*s->sums));
+	s->sums = sums ? sums : s->sums;
+	if (!writes || !pieces || !sums)
+		return -ENOMEM;
+	s->write_cap = cap;
+	return 0;
+}
+
+/* The pending rows and the meta row as a batch for the engine. */
+static size_t fill_batch(struct store *s, unsigned char meta[META_BYTES])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->pending.count; i++) {
+		const struct pending_row *r = &s->pending.rows[i];
+		struct iovec *iov = &s->pieces[2 * n];
+
+		if (r->state == PENDING_NONE)
+			continue;
+		s->writes[n] = (struct cairn_write){ .kind = CAIRN_WRITE_DELETE, .key = r->key };
+		if (r->state == PENDING_PUT) {
+			iov[0] = (struct iovec){ (void *)r->body.data, r->body.len };
+			if (s->checksums) {
+				le32_put(s->sums[n], row_checksum(r->key, r->body));
+				iov[1] = (struct iovec){ s->sums[n], ROW_CHECKSUM };
+			}
+			s->writes[n].kind = CAIRN_WRITE_PUT;
+			s->writes[n].iov = iov;
+			s->writes[n].iov_count = s->checksums ? 2 : 1;
+		}
+		n++;
+	}
+	meta_encode(&s->meta, meta);
+	s->pieces[2 * n] = (struct iovec){ meta, META_BYTES };
+	s->writes[n] = (struct cairn_write){
+		.kind = CAIRN_WRITE_PUT,
+		.key = cairn_str(META_KEY),
+		.iov = &s->pieces[2 * n],
+		.iov_count = 1,
+	};
+	return n + 1;
+}
+
+static enum cairn_code write_batch(struct store *s, bool sync)
+{
+	unsigned char meta[META_BYTES];
+	struct cairn_batch batch = { .position = s->meta.position };
+	struct cairn_error why = { 0 };
+	int e;
+
+	if (make_room(s, s->pending.count + 1) < 0)
+		return cairn_fail(&s->stop, CAIRN_E_INTERNAL, "no memory left for a batch");
+	batch.count = fill_batch(s, meta);
+	batch.writes = s->writes;
+	e = s->engine->ops.write(s->engine->handle, &batch, sync, &why);
+	if (e < 0) {
+		if (!why.message[0])
+			cairn_fail(&why, cairn_error_from_errno(-e), "writing to the engine: %s",
+				   strerror(-e));
+		s->stop = why;
+		s->stop.code = s->stop.code ? s->stop.code : cairn_error_from_errno(-e);
+	}
+	return s->stop.code;
+}
+
+enum cairn_code store_apply(struct store *s, struct store_command *commands, size_t count, bool sync,
+			    struct cairn_error *error)
+{
+	const struct cairn_engine *ops = &s->engine->ops;
+
+	if (!s->stop.code && count) {
+		s->guard = (struct cairn_guard){ 0 };
+		ops->read_begin(s->engine->handle, &s->guard);
+		for (size_t i = 0; i < count && !s->stop.code; i++)
+			apply_one(s, &commands[i]);
+		ops->read_end(s->engine->handle, &s->guard);
+		if (!s->stop.code && write_batch(s, sync) == CAIRN_OK) {
+			pthread_mutex_lock(&s->lock);
+			s->published = s->meta;
+			pthread_mutex_unlock(&s->lock);
+		}
+		pending_reset(&s->pending);
+	}
+	if (s->stop.code && error)
+		*error = s->stop;
+	return s->stop.code;
+}

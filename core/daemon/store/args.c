@@ -1,0 +1,81 @@
+/*
+ * Which arguments each operation takes: one row each. The daemon's operation table checks the outermost ones
+ * for its faces as well; this one also holds for what stands inside a transaction, and for every log.
+ */
+#include <errno.h>
+#include <cairn/operations.h>
+#include "args.h"
+#include "banned.h"
+
+/* What a command carries beside its operation's arguments. */
+#define COMMAND \
+	(FIELD(TIME) | FIELD(CLIENT) | FIELD(SEQUENCE) | FIELD(LOWEST) | FIELD(BORN) | FIELD(AUTHOR) | \
+	 FIELD(FACE) | FIELD(VOLUME) | FIELD(TIMEOUT_MS))
+#define VALUE_OR_UPLOAD (FIELD(VALUE) | FIELD(UPLOAD) | FIELD(SIZE))
+
+struct row {
+	field_set needs, takes;
+	bool write, nested;
+};
+
+static const struct row rows[CAIRN_OPERATION_COUNT] = {
+	[CAIRN_OP_GET] = { FIELD(KEY), FIELD(META_ONLY) | FIELD(OFFSET) | FIELD(LENGTH), false, true },
+	[CAIRN_OP_PUT] = { FIELD(KEY),
+			   VALUE_OR_UPLOAD | FIELD(ATTRIBUTES) | FIELD(KIND) | FIELD(RETURN_OLD) |
+				   FIELD(GUARD),
+			   true, true },
+	[CAIRN_OP_DELETE] = { FIELD(KEY), FIELD(RETURN_OLD) | FIELD(GUARD), true, true },
+};
+
+int args_parse(struct cairn_slice fields, struct args *a)
+{
+	struct cairn_slice body;
+	unsigned field;
+
+	a->fields = fields;
+	a->has = 0;
+	for (;;) {
+		if (cairn_field_next(&fields, &field, &body) < 0 || field >= CAIRN_FIELD_COUNT)
+			return -EBADMSG;
+		if (field == CAIRN_F_END)
+			return 0;
+		if (!args_has(a, field)) {
+			a->has |= (field_set)1 << field;
+			a->body[field] = body;
+		}
+	}
+}
+
+bool args_is_write(unsigned op)
+{
+	return op < CAIRN_OPERATION_COUNT && rows[op].write;
+}
+
+bool args_is_nested(unsigned op)
+{
+	return op < CAIRN_OPERATION_COUNT && rows[op].nested;
+}
+
+static const char *first_name(field_set set)
+{
+	unsigned field = 0;
+
+	while (!(set >> field & 1))
+		field++;
+	return cairn_field_row(field) ? cairn_field_row(field)->json : "?";
+}
+
+enum cairn_code args_check(unsigned op, const struct args *a, struct cairn_error *error)
+{
+	const struct row *row = &rows[op];
+	const char *name = cairn_operation_row(op)->name;
+	field_set missing = row->needs & ~a->has, extra = a->has & ~(row->needs | row->takes | COMMAND);
+
+	if (missing)
+		return cairn_fail(error, CAIRN_E_INVALID, "%s needs the argument '%s'", name,
+				  first_name(missing));
+	if (extra)
+		return cairn_fail(error, CAIRN_E_INVALID, "%s does not take the argument '%s'", name,
+				  first_name(extra));
+	return CAIRN_OK;
+}

@@ -1,0 +1,125 @@
+/*
+ * One record at a time: loaded, replaced, removed. Everything that follows from a change of a record happens
+ * here and nowhere else: revision and ordinal, version, counters, digest, folder rows, the limits of a
+ * command's cost.
+ */
+#include <errno.h>
+#include "state.h"
+#include "banned.h"
+
+enum cairn_code work_stopped(struct work *w)
+{
+	return w->s->stop.code ? w->s->stop.code : CAIRN_E_INTERNAL;
+}
+
+enum cairn_code work_charge(struct work *w, uint64_t bytes)
+{
+	const struct meta *m = &w->s->meta;
+
+	w->keys++;
+	w->bytes += bytes;
+	if (w->keys <= m->bulk_keys && w->bytes <= m->bulk_bytes)
+		return CAIRN_OK;
+	cairn_fail(w->error, CAIRN_E_TOO_LARGE, "one command touches at most %llu keys or %llu bytes",
+		   (unsigned long long)m->bulk_keys, (unsigned long long)m->bulk_bytes);
+	cairn_hint(w->error, "do it in several steps");
+	return CAIRN_E_TOO_LARGE;
+}
+
+enum cairn_code work_key(struct work *w, struct cairn_slice key)
+{
+	char text[KEY_TEXT];
+
+	if (!key.len)
+		return cairn_fail(w->error, CAIRN_E_INVALID, "a key has at least one byte");
+	if (key.len > w->s->meta.key_max)
+		return cairn_fail(w->error, CAIRN_E_TOO_LARGE,
+				  "the key '%s' has %zu bytes, at most %llu are allowed", key_text(key, text),
+				  key.len, (unsigned long long)w->s->meta.key_max);
+	return CAIRN_OK;
+}
+
+enum cairn_code live_load(struct work *w, struct cairn_slice key, struct live *l)
+{
+	enum cairn_code code = work_key(w, key);
+	int e;
+
+	if (code)
+		return code;
+	if (view_row(w->s, ROW_LATEST, key, &l->row) < 0)
+		return work_stopped(w);
+	e = view_get(w->s, &l->row, &l->body);
+	l->found = e == 0;
+	if (e == -ENOENT)
+		return CAIRN_OK;
+	if (e == 0 && record_decode(l->body, &l->r) < 0)
+		e = view_damaged(w->s, l->row.key);
+	return e < 0 ? work_stopped(w) : CAIRN_OK;
+}
+
+enum cairn_code live_need(struct work *w, struct cairn_slice key, struct live *l)
+{
+	enum cairn_code code = live_load(w, key, l);
+	char text[KEY_TEXT];
+
+	if (code || l->found)
+		return code;
+	return cairn_fail(w->error, CAIRN_E_NOT_FOUND, "no key '%s'", key_text(key, text));
+}
+
+static struct cairn_slice key_of(const struct live *l)
+{
+	return cairn_slice((const char *)l->row.key.data + 1, l->row.key.len - 1);
+}
+
+static void uncount(struct meta *m, const struct live *l)
+{
+	hash_subtract(&m->rows, hash_two(l->row.key, l->body));
+	m->keys--;
+	m->bytes -= l->r.head.length;
+}
+
+enum cairn_code live_replace(struct work *w, const struct live *l, struct record *next,
+			     enum change_kind change)
+{
+	struct meta *m = &w->s->meta;
+	size_t size;
+	unsigned char *body;
+
+	next->head.revision = w->revision;
+	next->head.ordinal = w->ordinal++;
+	next->head.time_ns = w->time_ns;
+	next->head.change = (uint8_t)change;
+	next->head.version = l->found ? l->r.head.version + 1 : 1;
+	next->create_revision = l->found ? l->r.create_revision : w->revision;
+	next->previous_revision = l->found ? l->r.head.revision : 0;
+	next->previous_ordinal = l->found ? l->r.head.ordinal : 0;
+	if (!next->file_id)
+		next->file_id = l->found ? l->r.file_id : m->next_file_id++;
+	next->author = w->author;
+	next->face = w->face;
+	size = record_size(next);
+	body = view_alloc(w->s, size);
+	if (!body || work_charge(w, size))
+		return body ? CAIRN_E_TOO_LARGE : work_stopped(w);
+	record_encode(next, body);
+	if (l->found)
+		uncount(m, l);
+	hash_add(&m->rows, hash_two(l->row.key, cairn_slice(body, size)));
+	m->keys++;
+	m->bytes += next->head.length;
+	if (view_put(w->s, &l->row, cairn_slice(body, size)) < 0)
+		return work_stopped(w);
+	return l->found ? CAIRN_OK : folders_change(w, key_of(l), true);
+}
+
+enum cairn_code live_remove(struct work *w, const struct live *l)
+{
+	w->ordinal++;
+	if (work_charge(w, l->body.len))
+		return CAIRN_E_TOO_LARGE;
+	uncount(&w->s->meta, l);
+	if (view_delete(w->s, &l->row) < 0)
+		return work_stopped(w);
+	return folders_change(w, key_of(l), false);
+}

@@ -1,0 +1,133 @@
+/*
+ * Inside the store: the state of one shard, and of the command that is being applied. Only files of this
+ * folder include it.
+ */
+#ifndef STATE_H
+#define STATE_H
+
+#include <pthread.h>
+#include "args.h"
+#include "meta.h"
+#include "pending.h"
+#include "record.h"
+#include "rows.h"
+#include "store.h"
+
+#define STORE_UPLOAD_PIECES_MAX 65536 /* index of a staged piece lies below */
+
+struct requests;
+
+struct store {
+	struct engine *engine;      /* the caller's */
+	bool checksums;             /* rows end with a checksum */
+	struct meta meta;           /* of the applying thread */
+	struct pending pending;     /* of the applying thread */
+	struct cairn_guard guard;   /* of the applying thread, open while it applies */
+	struct requests *requests;  /* of the applying thread: clients by age */
+	struct cairn_write *writes; /* of the applying thread: the engine batch */
+	struct iovec *pieces;       /* two for each write */
+	unsigned char (*sums)[ROW_CHECKSUM];
+	size_t write_cap;
+	struct cairn_msg scratch; /* answers that nobody waits for */
+	struct cairn_error stop;  /* code is not 0: applying cannot go on, for this reason */
+	pthread_mutex_t lock;     /* protects published */
+	struct meta published;    /* meta of the last batch that is in */
+};
+
+/* One command on its way. */
+struct work {
+	struct store *s;
+	uint64_t revision; /* that its changes get */
+	uint64_t time_ns;  /* its stamp */
+	uint32_t ordinal;  /* of its next change; 0: nothing changed yet */
+	struct cairn_slice author, face;
+	uint64_t keys, bytes;      /* touched so far, against the bulk limits */
+	bool nested;               /* within a transaction */
+	struct cairn_msg *answer;  /* never NULL */
+	struct cairn_error *error; /* never NULL */
+};
+
+/* The key of a row, with what it is found by; memory of the arena. */
+struct row {
+	struct cairn_slice key;
+	uint64_t hash;
+};
+
+/* A live record as a command sees it. */
+struct live {
+	struct row row; /* where it is, found or not */
+	bool found;
+	struct cairn_slice body; /* valid until the batch ends */
+	struct record r;         /* decoded where found */
+};
+
+/*
+ * view.c: rows as the command sees them, pending ones over the engine's. Functions return 0 or -errno;
+ * anything but -ENOENT has stopped the store, and S->stop says why.
+ */
+/* Memory until the batch ends; NULL has stopped the store. */
+void *view_alloc(struct store *s, size_t n);
+/* Key of a row: TAG and REST, copied. 0 or -ENOMEM. */
+int view_row(struct store *s, enum row_tag tag, struct cairn_slice rest, struct row *row);
+/* The same for a key that lies somewhere; copied. */
+int view_row_of(struct store *s, struct cairn_slice key, struct row *row);
+int view_get(struct store *s, const struct row *row, struct cairn_slice *body);
+/* BODY must last until the batch ends. */
+int view_put(struct store *s, const struct row *row, struct cairn_slice body);
+int view_delete(struct store *s, const struct row *row);
+/* Stop the store: the row of KEY is damaged. Returns -EUCLEAN. */
+int view_damaged(struct store *s, struct cairn_slice key);
+/* Call FN for the rows FROM <= key < TO in order until it returns something else than 0, which is returned.
+ * FN must not write. */
+typedef int view_fn(void *arg, struct cairn_slice key, struct cairn_slice body);
+int view_each(struct store *s, struct cairn_slice from, struct cairn_slice to, view_fn *fn, void *arg);
+
+/*
+ * change.c: one record replaced, made or removed, with everything that follows from it (counters, digest,
+ * folders).
+ */
+/* The code that a command ends with when the store has stopped: that of S->stop. */
+enum cairn_code work_stopped(struct work *w);
+/* Count a key of BYTES bytes of records against the bulk limits. TOO_LARGE beyond. */
+enum cairn_code work_charge(struct work *w, uint64_t bytes);
+/* KEY's length is acceptable, or INVALID, TOO_LARGE. */
+enum cairn_code work_key(struct work *w, struct cairn_slice key);
+/* Load the record of KEY, found or not. */
+enum cairn_code live_load(struct work *w, struct cairn_slice key, struct live *l);
+/* The same, but NOT_FOUND where it is absent. */
+enum cairn_code live_need(struct work *w, struct cairn_slice key, struct live *l);
+/*
+ * Make NEXT the record of L's key. The caller has set kind, flags, length, content or chunks, attributes and
+ * expiry; file id 0 keeps that of L or takes a new one. Revision, time, version, create and previous
+ * revision, author and face are set here.
+ */
+enum cairn_code live_replace(struct work *w, const struct live *l, struct record *next,
+			     enum change_kind change);
+/* Remove the record of L, which was found. */
+enum cairn_code live_remove(struct work *w, const struct live *l);
+
+/* folders.c: KEY was made (or removed, where not MADE). */
+enum cairn_code folders_change(struct work *w, struct cairn_slice key, bool made);
+
+/* text.c: KEY for a sentence: unprintable bytes escaped, cut where it is long. */
+#define KEY_TEXT 100
+const char *key_text(struct cairn_slice key, char text[KEY_TEXT]);
+
+/* answer.c: the fields of R into an answer. The value only WITH_VALUE, and where it stands in the record. */
+void answer_record(struct cairn_msg *m, const struct record *r, bool with_value);
+
+/*
+ * attributes.c: GIVEN (fields) laid over OLD: what GIVEN names is replaced, user attributes one by one (one
+ * without a value goes). Without KEEP_TIMES the old times go. TOO_LARGE beyond RECORD_ATTRIBUTES_MAX.
+ */
+enum cairn_code attributes_merge(struct work *w, struct cairn_slice old, struct cairn_slice given,
+				 bool keep_times, struct cairn_slice *merged);
+
+/* operations of apply, by their argument lists (args.c); the dispatcher has checked arguments and guards */
+typedef enum cairn_code operation_fn(struct work *w, const struct args *a);
+operation_fn op_put, op_delete, op_get;
+
+/* apply.c: do operation OP. */
+enum cairn_code work_operation(struct work *w, unsigned op, const struct args *a);
+
+#endif

@@ -53,6 +53,13 @@ static int no_maintain(void *handle, uint64_t budget_us, bool *more)
 	return 0;
 }
 
+static bool no_notice(void *handle, struct cairn_error *notice)
+{
+	(void)handle;
+	(void)notice;
+	return false;
+}
+
 static int remove_folder(const char *dir)
 {
 	return folder_remove(AT_FDCWD, dir);
@@ -74,6 +81,8 @@ static void fill(struct cairn_engine *ops)
 		ops->maintain = no_maintain;
 	if (!ops->destroy)
 		ops->destroy = remove_folder;
+	if (!ops->notice)
+		ops->notice = no_notice;
 }
 
 int engine_sync(struct engine *e, struct cairn_error *error)

@@ -1,0 +1,13 @@
+if WITH_ENGINE_LEVELDB
+pkglib_LTLIBRARIES += engine-leveldb.la
+endif
+engine_leveldb_la_SOURCES = %D%/leveldb.c %D%/cache.c %D%/cache.h %D%/folder.c %D%/folder.h \
+	%D%/logfile.c %D%/logfile.h %D%/table.c %D%/table.h
+engine_leveldb_la_CPPFLAGS = $(BASE_CPPFLAGS)
+engine_leveldb_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+engine_leveldb_la_LIBADD = libbase.la -lleveldb
+
+check_PROGRAMS += t/unit/u-leveldb
+TESTS += t/unit/u-leveldb
+t_unit_u_leveldb_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_leveldb_LDADD = libloader.la libbase.la

@@ -208,6 +208,19 @@ static void greeting(struct cairn *c)
 	request_forget_born(c);
 }
 
+/* The daemon tells, unasked, that it goes down or that it did not understand: either way this connection
+ * ends. */
+static void notice(struct cairn *c, struct cairn_slice rest)
+{
+	struct connection *t = &c->connection;
+	struct cairn_slice text;
+
+	t->leave_ns = c->now + LEAVE_NS;
+	rest = cairn_slice((const char *)rest.data + ANSWER_HEAD, rest.len - ANSWER_HEAD);
+	if (cairn_field_find(cairn_message_fields(rest), CAIRN_F_MESSAGE, &text))
+		snprintf(t->said, sizeof(t->said), "%.*s", (int)text.len, (const char *)text.data);
+}
+
 /* Frames that are whole; false when the connection is gone. */
 static bool frames(struct cairn *c)
 {
@@ -228,8 +241,8 @@ static bool frames(struct cairn *c)
 		id = le64_get(p + 4);
 		rest = cairn_slice(p + FRAME_HEAD, len - 8);
 		t->in_at += 4 + (size_t)len;
-		if (id == 0 && p[FRAME_HEAD] == 1) {
-			t->leave_ns = c->now + LEAVE_NS;
+		if (id == 0) {
+			notice(c, rest);
 		} else if (id != 0 && request_answer(c, id, rest) < 0) {
 			connection_lost(c, "it sent an answer that makes no sense");
 			return false;

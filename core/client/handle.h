@@ -12,6 +12,7 @@
 #define FRAME_HEAD 12               /* u32 length of what follows it, u64 request id */
 #define ANSWER_HEAD 4               /* u8 kind, u8 0, u16 0, between an answer's id and its message */
 #define OUT_FULL (256u << 10)       /* no further frames are encoded while so many bytes are unsent */
+#define PIECE (128u << 10)          /* bytes of a staged piece: a store's chunk */
 #define QUEUED_MAX (64u << 20)      /* most bytes of requests that a handle keeps */
 #define BORN_STALE (60 * 1000 * MS) /* after so much idleness a volume's applied index is asked for again */
 

@@ -541,10 +541,10 @@ int request_answer(struct cairn *c, uint64_t id, struct cairn_slice rest)
 
 	if (kind > 2 || p[ANSWER_HEAD] != CAIRN_MESSAGE_VERSION)
 		return -EBADMSG;
-	c->connection.answered = true;
-	c->failures = 0;
-	if (!r || r->place != PLACE_SENT)
+	if (!r || r->place != PLACE_SENT) {
+		c->connection.answered = true;
 		return 0; /* given up or cancelled meanwhile */
+	}
 	reply.fields = fields = cairn_message_fields(message);
 	do {
 		if (cairn_field_next(&fields, &field, &body) < 0)
@@ -555,6 +555,8 @@ int request_answer(struct cairn *c, uint64_t id, struct cairn_slice rest)
 				r->seen->born = cairn_body_u64(body);
 		}
 	} while (field != CAIRN_F_END);
+	c->connection.answered = true;
+	c->failures = 0;
 	reply.event = kind == 2;
 	reply.memory = NULL;
 	reply.code = reply.error.code = CAIRN_OK;

@@ -157,23 +157,27 @@ static void from_file(char *buffer, size_t len)
 	fclose(f);
 }
 
-static void from_folder(char *buffer, size_t len, const char *folder)
+/* The sockets in FOLDER/cairn whose names fit PATTERN: one folder's, since two folders may hold two clusters.
+ */
+static bool from_folder(char *buffer, size_t len, const char *folder, const char *pattern)
 {
-	char pattern[4096];
+	char path[4096];
 	glob_t found;
 
-	snprintf(pattern, sizeof(pattern), "%s/cairn/*.sock", folder);
-	if (glob(pattern, GLOB_NOESCAPE, NULL, &found) != 0)
-		return;
+	if (!folder || *folder != '/' ||
+	    snprintf(path, sizeof(path), "%s/%s", folder, pattern) >= (int)sizeof(path) ||
+	    glob(path, GLOB_NOESCAPE, NULL, &found) != 0)
+		return false;
 	for (size_t i = 0; i < found.gl_pathc; i++)
 		if (!add(buffer, len, "unix:", found.gl_pathv[i]))
 			break;
 	globfree(&found);
+	return buffer[0] != 0;
 }
 
 bool cairn_find_servers(char *buffer, size_t len)
 {
-	const char *given = secure_getenv("CAIRN_SERVER"), *run = secure_getenv("XDG_RUNTIME_DIR");
+	const char *given = secure_getenv("CAIRN_SERVER"), *data = secure_getenv("XDG_DATA_HOME");
 
 	if (!len)
 		return false;
@@ -181,10 +185,9 @@ bool cairn_find_servers(char *buffer, size_t len)
 	if (given && *given)
 		return add(buffer, len, "", given);
 	from_file(buffer, len);
-	if (buffer[0])
-		return true;
-	if (run && *run == '/')
-		from_folder(buffer, len, run);
-	from_folder(buffer, len, "/run");
-	return buffer[0] != 0;
+	return buffer[0] || from_folder(buffer, len, secure_getenv("XDG_RUNTIME_DIR"), "cairn/*.sock") ||
+		from_folder(buffer, len, "/run", "cairn/*.sock") ||
+		(data && *data == '/'
+			 ? from_folder(buffer, len, data, "cairn/cairn.sock")
+			 : from_folder(buffer, len, secure_getenv("HOME"), ".local/share/cairn/cairn.sock"));
 }

@@ -48,7 +48,7 @@ struct loop_timer {
 	void *arg;
 };
 
-static bool in_loop(struct loop *l)
+bool loop_inside(struct loop *l)
 {
 	return pthread_equal(atomic_load_explicit(&l->thread, memory_order_relaxed), pthread_self());
 }
@@ -333,7 +333,7 @@ void loop_post(struct loop *l, struct loop_task *task)
 {
 	struct loop_task *head;
 
-	if (in_loop(l)) {
+	if (loop_inside(l)) {
 		task->next = NULL;
 		if (!l->local)
 			uv_idle_start(&l->again, on_again);

@@ -47,6 +47,8 @@ void loop_timer_free(struct loop_timer *t);
 /* Call FN once, in the loop, when the process gets signal NUMBER; repeats. 0 or -errno. */
 int loop_signal(struct loop *l, int number, void (*fn)(void *arg, int number), void *arg);
 
+/* Whether the calling thread is the one that runs L. */
+bool loop_inside(struct loop *l);
 /* From any thread: have TASK run once in the loop. One wake-up for many posts; none from the loop itself, where it runs next turn. */
 void loop_post(struct loop *l, struct loop_task *task);
 /* Run FN at the end of this turn, once, after all callbacks: where replies are flushed. Loop thread only. */

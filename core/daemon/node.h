@@ -12,7 +12,9 @@
 #include "log.h"
 #include "metrics.h"
 
-struct volume;
+struct volumes;
+struct pool;
+struct control;
 
 struct node {
 	struct settings *settings;
@@ -25,9 +27,21 @@ struct node {
 	struct control *control; /* the control socket */
 	char id[33];		 /* hex, never reused */
 	char name[64];		 /* for people */
+	char system_engine[256]; /* engine of the system volume, as the identity file says; empty on the first start */
 	char *data_dir;		 /* absolute */
 	int data_fd;		 /* its descriptor, locked */
 	uint64_t start_ns;	 /* clock_boot_ns at start */
 };
+
+/*
+ * Fill N: lock the data folder (UNAVAILABLE names who holds it), read or make the identity (CORRUPT, UNSUPPORTED for a newer
+ * format), make loader, loop and workers. SETTINGS and LOG stay the caller's. node_close is called in any case.
+ */
+enum cairn_code node_open(struct node *n, struct settings *settings, struct log *log, struct cairn_error *error);
+void node_close(struct node *n);
+/* Replace the identity file by what N says now. */
+enum cairn_code node_write_identity(struct node *n, struct cairn_error *error);
+/* BYTES (at most 32) random bytes in hex into TEXT, with a NUL. */
+void hex_random(char *text, size_t bytes);
 
 #endif

@@ -1,0 +1,677 @@
+/*
+ * The host of one replication instance and one store. Who hands in a write puts it on the inbox and tries to
+ * take the step flag; with the flag it steps the module at the end of its turn, with everything that came
+ * meanwhile as one joined batch of events. What the module commits goes to the apply queue; the holder of the
+ * apply flag writes it as one engine batch with one sync: in the same thread where the engine never waits and
+ * the commands are small, else in a worker, so that the loop goes on reading while the disk syncs.
+ *
+ * A failed engine write stops the shard, since nobody knows what of it is on disk: the batch ends as unknown,
+ * later requests get the reason.
+ *
+ * Threads: the inbox is lock-free; what the step flag guards and what the apply flag guards stands on the
+ * struct. A reference for each flag that is held keeps the shard until its thread has let go of it.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include "clock.h"
+#include "engine.h"
+#include "le.h"
+#include "pool.h"
+#include "volume.h"
+#include "banned.h"
+
+#define STEP_MAX 256            /* events of one step */
+#define STEP_NS 500000          /* longest time that a loop gives to a shard in one turn */
+#define APPLY_MAX 256           /* commands of one engine batch */
+#define APPLY_BYTES (8u << 20)  /* and their bytes */
+#define SMALL_BYTES (16u << 10) /* a command up to here may be applied in a loop */
+
+struct shard {
+	struct node *node;
+	char name[VOLUME_NAME_MAX + 1];
+	char folder[4096];
+	struct engine engine;
+	struct store *store;
+	const struct cairn_replication *module;
+	void *instance;
+	struct cairn_replication_host host;
+	bool in_loop; /* the engine never waits: small commands are applied by whoever steps */
+	bool sync;    /* batches are on disk before they are answered */
+
+	_Atomic(struct shard_write *) inbox; /* handed in, newest first; any thread */
+	_Atomic bool step;                   /* the step flag */
+	_Atomic uint64_t applied;            /* index; written by the holder of the apply flag */
+	_Atomic unsigned uses;               /* the owner's, and one for each flag that is held */
+	void (*closed)(void *arg);           /* see shard_close; set before the owner's use is given back */
+	void *closed_arg;
+
+	/* Of the holder of the step flag. */
+	struct shard_write *waiting, **waiting_last; /* off the inbox, oldest first, not proposed yet */
+	struct shard_write *log, **log_last;         /* appended, not committed yet, in order */
+	struct cairn_event events[STEP_MAX + 2];
+	uint64_t token;         /* of a persist that was asked for and not answered; 0: none */
+	_Atomic uint64_t told;  /* the applied index that the module knows */
+	uint64_t stamp_ns;      /* the last stamp, by the store's clock */
+	uint64_t stamp_boot_ns; /* CLOCK_BOOTTIME when it was given */
+	struct loop_task turn;  /* steps at the end of a turn, or in the next one */
+	struct loop *turn_loop; /* whose turn it is */
+
+	pthread_mutex_t lock; /* of the two lines below, and of REASON while it is written */
+	struct shard_write *committed, **committed_last; /* to be applied, in order */
+	bool applying;                                   /* the apply flag */
+
+	/* Of the holder of the apply flag. */
+	struct pool_task task;
+	struct store_command commands[APPLY_MAX];
+
+	_Atomic enum cairn_code stopped; /* code of REASON; 0 while the shard is healthy */
+	struct cairn_error reason;       /* written once, before STOPPED is */
+};
+
+static void *host_alloc(void *arg, size_t size)
+{
+	(void)arg;
+	return calloc(1, size);
+}
+
+static void host_free(void *arg, void *p)
+{
+	(void)arg;
+	free(p);
+}
+
+static void release(struct shard *s)
+{
+	void (*closed)(void *arg);
+	void *arg;
+
+	if (atomic_fetch_sub_explicit(&s->uses, 1, memory_order_acq_rel) != 1)
+		return;
+	closed = s->closed;
+	arg = s->closed_arg;
+	if (s->instance)
+		s->module->close(s->instance);
+	if (s->store)
+		store_close(s->store);
+	if (s->engine.handle)
+		engine_close(&s->engine);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+	if (closed)
+		closed(arg);
+}
+
+static void use(struct shard *s)
+{
+	atomic_fetch_add_explicit(&s->uses, 1, memory_order_relaxed);
+}
+
+/* Stop for good with *ERROR, the sentence of whoever noticed. The first reason stays. */
+static void stop(struct shard *s, const struct cairn_error *error)
+{
+	pthread_mutex_lock(&s->lock);
+	if (!s->stopped) {
+		s->reason = *error;
+		cairn_error_prefix(&s->reason, "volume %s (%s) has stopped", s->name, s->folder);
+		s->stopped = error->code;
+		log_error(s->node->log, LOG_VOLUME, "a shard has stopped", LOG_TEXT("volume", s->name),
+			  LOG_TEXT("folder", s->folder), LOG_TEXT("code", cairn_error_row(error->code)->name),
+			  LOG_TEXT("reason", error->message));
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
+enum cairn_code shard_health(struct shard *s, struct cairn_error *error)
+{
+	enum cairn_code code = s->stopped;
+
+	if (code && error)
+		*error = s->reason;
+	return code;
+}
+
+enum cairn_code shard_may_read(struct shard *s, struct cairn_error *error)
+{
+	return shard_health(s, error);
+}
+
+struct store *shard_store(struct shard *s)
+{
+	return s->store;
+}
+
+struct engine *shard_engine(struct shard *s)
+{
+	return &s->engine;
+}
+
+static void done_task(struct loop_task *t)
+{
+	struct shard_write *w = (struct shard_write *)((char *)t - offsetof(struct shard_write, task));
+
+	w->done(w);
+}
+
+/* W has its answer. It is not ours any more on return. */
+static void complete(struct shard_write *w)
+{
+	if (loop_inside(w->loop)) {
+		w->done(w);
+		return;
+	}
+	w->task.run = done_task;
+	loop_post(w->loop, &w->task);
+}
+
+/* W did not happen. */
+static void refuse(struct shard_write *w, const struct cairn_error *error)
+{
+	w->error = *error;
+	complete(w);
+}
+
+/* Give up on BATCH, writes linked by next, whose fate nobody knows. */
+static void fail_batch(struct shard_write *batch, const struct cairn_error *error)
+{
+	while (batch) {
+		struct shard_write *w = batch;
+
+		batch = w->next;
+		cairn_fail(&w->error, CAIRN_E_UNKNOWN, "the write was under way and may have happened: %s",
+			   error->message);
+		complete(w);
+	}
+}
+
+/* Take what fits one engine batch off the queue, or give back the apply flag where there is nothing. */
+static struct shard_write *take_committed(struct shard *s, size_t *count)
+{
+	struct shard_write *first, **last;
+	size_t bytes = 0;
+
+	pthread_mutex_lock(&s->lock);
+	first = s->committed;
+	last = &s->committed;
+	for (*count = 0; *last && *count < APPLY_MAX && bytes < APPLY_BYTES; last = &(*last)->next) {
+		bytes += (*last)->command.len;
+		++*count;
+	}
+	if (first) {
+		s->committed = *last;
+		if (!s->committed)
+			s->committed_last = &s->committed;
+		*last = NULL;
+	} else {
+		s->applying = false;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return first;
+}
+
+/* Apply BATCH as one engine batch with one sync, and answer it. */
+static void apply_batch(struct shard *s, struct shard_write *batch, size_t count)
+{
+	struct cairn_error error = { 0 };
+	enum cairn_code code;
+	size_t i = 0;
+
+	for (struct shard_write *w = batch; w; w = w->next)
+		s->commands[i++] = (struct store_command){ .position = w->place,
+							   .message = cairn_msg_slice(&w->command),
+							   .answer = &w->answer,
+							   .error = &w->error };
+	code = store_apply(s->store, s->commands, count, s->sync, &error);
+	if (code) {
+		error.code = code;
+		stop(s, &error);
+		fail_batch(batch, &error);
+		return;
+	}
+	s->applied = s->commands[count - 1].position.index;
+	for (i = 0; batch; i++) {
+		struct shard_write *w = batch;
+
+		batch = w->next;
+		w->error.code = s->commands[i].code;
+		complete(w);
+	}
+}
+
+/* With the apply flag: do what is committed until nothing is left, then give the flag back. */
+static void apply_all(struct shard *s)
+{
+	struct shard_write *batch;
+	struct cairn_error why;
+	size_t count;
+
+	while ((batch = take_committed(s, &count))) {
+		if (!shard_health(s, &why)) {
+			apply_batch(s, batch, count);
+			continue;
+		}
+		while (batch) { /* committed, but the engine has seen nothing of it */
+			struct shard_write *w = batch;
+
+			batch = w->next;
+			refuse(w, &why);
+		}
+	}
+}
+
+static void step_all(struct shard *s, struct loop *l);
+
+static void try_step(struct shard *s, struct loop *l)
+{
+	if (atomic_exchange(&s->step, true))
+		return;
+	use(s);
+	step_all(s, l);
+}
+
+static void apply_task(struct pool_task *t)
+{
+	struct shard *s = (struct shard *)((char *)t - offsetof(struct shard, task));
+
+	apply_all(s);
+	try_step(s, NULL); /* the module learns what was applied */
+	release(s);
+}
+
+/* Whether W costs little and about the same whatever the store holds. */
+static bool is_small(const struct shard_write *w)
+{
+	struct cairn_slice rest, body;
+	unsigned op = cairn_message_number(cairn_msg_slice(&w->command)), field;
+
+	if (w->command.len > SMALL_BYTES || op == CAIRN_OP_MOVE_PREFIX || op == CAIRN_OP_COPY_PREFIX ||
+	    op == CAIRN_OP_DELETE_PREFIX)
+		return false;
+	rest = cairn_message_fields(cairn_msg_slice(&w->command));
+	while (op == CAIRN_OP_TXN && cairn_field_next(&rest, &field, &body) == 0 && field) {
+		unsigned inner =
+			field == CAIRN_F_THEN || field == CAIRN_F_ELSE ? cairn_message_number(body) : 0;
+
+		if (inner == CAIRN_OP_MOVE_PREFIX || inner == CAIRN_OP_COPY_PREFIX ||
+		    inner == CAIRN_OP_DELETE_PREFIX)
+			return false;
+	}
+	return true;
+}
+
+/* With the step flag: see that what was committed gets applied. */
+static void start_apply(struct shard *s)
+{
+	bool here = s->in_loop, mine;
+
+	pthread_mutex_lock(&s->lock);
+	mine = s->committed && !s->applying;
+	if (mine)
+		s->applying = true;
+	for (struct shard_write *w = s->committed; mine && here && w; w = w->next)
+		here = is_small(w);
+	pthread_mutex_unlock(&s->lock);
+	if (!mine)
+		return;
+	if (here) {
+		apply_all(s);
+		return;
+	}
+	use(s);
+	s->task.run = apply_task;
+	pool_post(s->node->pool, &s->task);
+}
+
+static void on_append(struct shard *s, const struct cairn_entry *e)
+{
+	struct shard_write *w = (struct shard_write *)(uintptr_t)e->reference;
+
+	w->place = (struct cairn_position){ e->index, e->term };
+	w->next = NULL;
+	*s->log_last = w;
+	s->log_last = &w->next;
+}
+
+/* Move the entries up to LAST from the log to the apply queue. */
+static void on_commit(struct shard *s, uint64_t last)
+{
+	struct shard_write **end = &s->log, *first = s->log;
+
+	while (*end && (*end)->place.index <= last)
+		end = &(*end)->next;
+	if (end == &s->log)
+		return;
+	s->log = *end;
+	*end = NULL;
+	pthread_mutex_lock(&s->lock);
+	*s->committed_last = first;
+	s->committed_last = end == &s->log ? &s->committed : end;
+	pthread_mutex_unlock(&s->lock);
+	if (!s->log)
+		s->log_last = &s->log;
+}
+
+/* The module's effects, in its order, while it steps. */
+static void host_effect(void *arg, const struct cairn_effect *e)
+{
+	struct shard *s = arg;
+	struct shard_write *w;
+	struct cairn_error error;
+
+	switch (e->kind) {
+	case CAIRN_EFFECT_APPEND:
+		on_append(s, &e->entry);
+		break;
+	case CAIRN_EFFECT_PERSIST: /* the synced engine batch stands in for a journal: nothing is answered
+				      before it */
+		s->token = e->token;
+		break;
+	case CAIRN_EFFECT_APPLY:
+		on_commit(s, e->last);
+		break;
+	case CAIRN_EFFECT_REJECT:
+		w = (struct shard_write *)(uintptr_t)e->reference;
+		cairn_fail(&error, e->code, "volume %s: the write was refused by %s", s->name,
+			   s->module->name);
+		refuse(w, &error);
+		break;
+	case CAIRN_EFFECT_ROLE:
+		log_debug(s->node->log, LOG_REPLICATION, "role", LOG_TEXT("volume", s->name),
+			  LOG_NUMBER("role", e->role), LOG_NUMBER("term", e->term));
+		break;
+	case CAIRN_EFFECT_READ_OK:
+	case CAIRN_EFFECT_SEND:
+	case CAIRN_EFFECT_SET_TIMER:
+		cairn_fail(&error, CAIRN_E_UNSUPPORTED,
+			   "replication-%s asks for what this cairnd does not offer", s->module->name);
+		stop(s, &error);
+		break;
+	}
+}
+
+/* The stamp of what is proposed now: the last one and the time since, whatever the wall clock does meanwhile.
+ */
+static uint64_t stamp(struct shard *s, uint64_t boot_ns)
+{
+	if (boot_ns > s->stamp_boot_ns) {
+		s->stamp_ns += boot_ns - s->stamp_boot_ns;
+		s->stamp_boot_ns = boot_ns;
+	}
+	return s->stamp_ns;
+}
+
+/* Put the field TIME in front of the command's fields. */
+static int add_time(struct cairn_msg *m, uint64_t ns)
+{
+	const size_t field = CAIRN_FIELD_HEAD + 8, head = CAIRN_MESSAGE_HEAD;
+
+	cairn_msg_u64(m, CAIRN_F_TIME, ns);
+	if (cairn_msg_error(m))
+		return cairn_msg_error(m);
+	memmove(m->data + head + field, m->data + head, m->len - head - field);
+	le32_put(m->data + head, CAIRN_F_TIME | 8u << 8);
+	le64_put(m->data + head + CAIRN_FIELD_HEAD, ns);
+	return 0;
+}
+
+/* Take the inbox to the end of the waiting list, oldest first. */
+static void take_inbox(struct shard *s)
+{
+	struct shard_write *w = atomic_exchange_explicit(&s->inbox, NULL, memory_order_acquire),
+			   *first = NULL, **last = s->waiting_last;
+
+	while (w) {
+		struct shard_write *next = w->next;
+
+		if (!first)
+			last = &w->next;
+		w->next = first;
+		first = w;
+		w = next;
+	}
+	if (first) {
+		*s->waiting_last = first;
+		s->waiting_last = last;
+	}
+}
+
+/* Make W an event, or answer it where it cannot be proposed. Returns whether it is one. */
+static bool propose(struct shard *s, struct shard_write *w, uint64_t now, struct cairn_event *e)
+{
+	struct cairn_error error;
+
+	if (shard_health(s, &error)) {
+		refuse(w, &error);
+		return false;
+	}
+	if (w->deadline_ns && w->deadline_ns < now) {
+		cairn_fail(&error, CAIRN_E_TIMEOUT,
+			   "volume %s: the time ran out before the write was begun; it did not happen",
+			   s->name);
+		refuse(w, &error);
+		return false;
+	}
+	if (add_time(&w->command, stamp(s, now)) < 0) {
+		cairn_fail(&error, CAIRN_E_INTERNAL, "volume %s: no memory for the write; it did not happen",
+			   s->name);
+		refuse(w, &error);
+		return false;
+	}
+	*e = (struct cairn_event){ .kind = CAIRN_EVENT_PROPOSE,
+				   .reference = (uintptr_t)w,
+				   .size = (uint32_t)w->command.len,
+				   .now_us = now / 1000 };
+	return true;
+}
+
+/* The events that are due, at most STEP_MAX + 2. */
+static size_t gather(struct shard *s, uint64_t now)
+{
+	uint64_t applied = s->applied;
+	size_t n = 0;
+
+	if (s->token)
+		s->events[n++] = (struct cairn_event){ .kind = CAIRN_EVENT_STORED,
+						       .token = s->token,
+						       .now_us = now / 1000 };
+	s->token = 0;
+	if (applied != s->told)
+		s->events[n++] = (struct cairn_event){ .kind = CAIRN_EVENT_APPLIED,
+						       .index = applied,
+						       .now_us = now / 1000 };
+	s->told = applied;
+	take_inbox(s);
+	for (int i = 0; i < STEP_MAX && s->waiting; i++) {
+		struct shard_write *w = s->waiting;
+
+		s->waiting = w->next;
+		if (!s->waiting)
+			s->waiting_last = &s->waiting;
+		n += propose(s, w, now, &s->events[n]);
+	}
+	return n;
+}
+
+static void step_once(struct shard *s, size_t count)
+{
+	int r = s->module->step(s->instance, s->events, count);
+	struct cairn_error error;
+
+	if (r < 0) {
+		cairn_fail(&error, CAIRN_E_INTERNAL, "replication-%s failed: %s", s->module->name,
+			   strerror(-r));
+		stop(s, &error);
+		fail_batch(s->log, &error);
+		s->log = NULL;
+		s->log_last = &s->log;
+	}
+	start_apply(s);
+}
+
+/* What gather() would find. */
+static bool is_due(struct shard *s)
+{
+	return s->token || s->waiting || s->applied != s->told ||
+		atomic_load_explicit(&s->inbox, memory_order_relaxed);
+}
+
+static void turn(struct loop_task *t)
+{
+	struct shard *s = (struct shard *)((char *)t - offsetof(struct shard, turn));
+
+	step_all(s, s->turn_loop);
+}
+
+/* With the step flag: step until nothing is due, then give the flag back; a loop goes on next turn when it
+ * takes long. */
+static void step_all(struct shard *s, struct loop *l)
+{
+	uint64_t start = clock_boot_ns(), now = start;
+
+	do {
+		while (is_due(s)) {
+			size_t count;
+
+			if (l && now - start > STEP_NS) {
+				s->turn_loop = l;
+				s->turn.run = turn;
+				loop_post(l, &s->turn);
+				return;
+			}
+			count = gather(s, now);
+			if (count)
+				step_once(s, count);
+			now = clock_boot_ns();
+		}
+		atomic_store_explicit(&s->step, false, memory_order_seq_cst);
+		/* Who had something for us before that moment may have found the flag taken. */
+	} while ((s->inbox || s->applied != s->told) && !atomic_exchange(&s->step, true));
+	release(s);
+}
+
+void shard_write(struct shard *s, struct shard_write *w)
+{
+	struct shard_write *head = atomic_load_explicit(&s->inbox, memory_order_relaxed);
+
+	w->error = (struct cairn_error){ 0 };
+	do
+		w->next = head;
+	while (!atomic_compare_exchange_weak_explicit(&s->inbox, &head, w, memory_order_seq_cst,
+						      memory_order_relaxed));
+	if (atomic_exchange_explicit(&s->step, true, memory_order_seq_cst))
+		return;
+	use(s);
+	s->turn_loop = w->loop;
+	s->turn.run = turn;
+	loop_at_turn_end(w->loop, &s->turn);
+}
+
+static enum cairn_code open_module(struct shard *s, const char *name, struct cairn_error *error)
+{
+	struct cairn_value values[32];
+	const struct plugin *p;
+	enum cairn_code code = loader_get(s->node->loader, PLUGIN_REPLICATION, name, &p, error);
+	int r;
+
+	if (code)
+		return code;
+	s->module = p->replication;
+	if (s->module->caps & CAIRN_REPLICATION_PEERS)
+		return cairn_fail(error, CAIRN_E_UNSUPPORTED,
+				  "replication-%s needs peers, and this cairnd has none", name);
+	if (params_count(s->module->params) > 32)
+		return cairn_fail(error, CAIRN_E_UNSUPPORTED, "replication-%s has more than 32 parameters",
+				  name);
+	code = params_parse(s->module->params, NULL, 0, values, error);
+	if (code)
+		return code;
+	s->host = (struct cairn_replication_host){ s, host_alloc, host_free, host_effect };
+	r = s->module->open(&s->host, values, &s->instance, error);
+	if (r < 0)
+		return error->code ? error->code
+				   : cairn_fail(error, cairn_error_from_errno(-r), "replication-%s: %s", name,
+						strerror(-r));
+	return CAIRN_OK;
+}
+
+static enum cairn_code open_engine(struct shard *s, const struct shard_options *o, struct cairn_error *error)
+{
+	struct store_settings settings = o->settings;
+	const struct plugin *p;
+	enum cairn_code code = loader_get(s->node->loader, PLUGIN_ENGINE, o->engine, &p, error);
+	uint32_t caps;
+
+	if (code)
+		return code;
+	if (o->must_be_durable && !(p->engine->caps & CAIRN_ENGINE_DURABLE))
+		return cairn_fail(error, CAIRN_E_UNSUPPORTED, "engine %s does not keep what it is given",
+				  o->engine);
+	code = engine_open(&s->engine, p->engine, s->folder, o->parameters, o->parameter_count, error);
+	if (code)
+		return code;
+	caps = s->engine.ops.caps;
+	s->sync = (caps & CAIRN_ENGINE_SYNC_ONLY) || (o->sync && caps & CAIRN_ENGINE_DURABLE);
+	s->in_loop = !s->sync && !(caps & CAIRN_ENGINE_BLOCKING);
+	if (s->engine.ops.key_max && settings.key_max >= s->engine.ops.key_max)
+		settings.key_max = s->engine.ops.key_max - 1; /* the row's tag is in front */
+	return store_open(&s->store, &s->engine, &settings, error);
+}
+
+/* Tell the module where the store stands, and start the clock there: it never goes back. */
+static enum cairn_code start_module(struct shard *s, struct cairn_error *error)
+{
+	struct store_facts facts;
+	uint64_t wall = clock_wall_ns();
+	int r;
+
+	store_facts(s->store, &facts);
+	s->applied = s->told = facts.position.index;
+	s->stamp_ns = facts.clock_ns > wall ? facts.clock_ns : wall;
+	s->stamp_boot_ns = clock_boot_ns();
+	s->events[0] = (struct cairn_event){ .kind = CAIRN_EVENT_START,
+					     .index = facts.position.index,
+					     .term = facts.position.term,
+					     .now_us = s->stamp_boot_ns / 1000 };
+	r = s->module->step(s->instance, s->events, 1);
+	if (r < 0)
+		return cairn_fail(error, CAIRN_E_INTERNAL, "replication-%s failed: %s", s->module->name,
+				  strerror(-r));
+	return shard_health(s, error);
+}
+
+enum cairn_code shard_open(struct shard **out, struct node *n, const struct shard_options *o,
+			   struct cairn_error *error)
+{
+	struct shard *s = calloc(1, sizeof(*s));
+	enum cairn_code code;
+
+	if (!s)
+		return cairn_fail(error, CAIRN_E_INTERNAL, "volume %s: no memory", o->name);
+	s->node = n;
+	s->uses = 1;
+	s->waiting_last = &s->waiting;
+	s->log_last = &s->log;
+	s->committed_last = &s->committed;
+	pthread_mutex_init(&s->lock, NULL);
+	snprintf(s->name, sizeof(s->name), "%s", o->name);
+	snprintf(s->folder, sizeof(s->folder), "%s", o->folder);
+	code = open_engine(s, o, error);
+	if (!code)
+		code = open_module(s, o->replication, error);
+	if (!code)
+		code = start_module(s, error);
+	if (code) {
+		cairn_error_prefix(error, "volume %s (%s)", s->name, s->folder);
+		release(s);
+		return code;
+	}
+	*out = s;
+	return CAIRN_OK;
+}
+
+void shard_close(struct shard *s, void (*closed)(void *arg), void *arg)
+{
+	s->closed = closed;
+	s->closed_arg = arg;
+	release(s);
+}

@@ -129,7 +129,7 @@ static long base64_decode(const char *text, size_t len, unsigned char *to)
 	return to - start;
 }
 
-static void number(struct buffer *out, uint64_t v)
+void json_print_number(struct buffer *out, uint64_t v)
 {
 	char digits[20];
 	size_t n = sizeof(digits);
@@ -193,7 +193,7 @@ static void value(struct buffer *out, enum cairn_type type, struct cairn_slice b
 
 	switch (type) {
 	case CAIRN_T_U64:
-		number(out, cairn_body_u64(body));
+		json_print_number(out, cairn_body_u64(body));
 		break;
 	case CAIRN_T_BOOL:
 		buffer_text(out, body.len == 1 && *(const char *)body.data ? "true" : "false");
@@ -286,7 +286,7 @@ void json_print_error(struct buffer *out, const struct cairn_error *error)
 	json_print_string(out, cairn_str(error->message));
 	if (error->code == CAIRN_E_CONFLICT) {
 		buffer_text(out, ",\"revision\":");
-		number(out, error->revision);
+		json_print_number(out, error->revision);
 	}
 	if (error->hint[0]) {
 		buffer_text(out, ",\"hint\":");

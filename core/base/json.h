@@ -21,6 +21,7 @@
 void json_print_fields(struct buffer *out, struct cairn_slice fields, struct buffer *payload);
 /* TEXT as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
 void json_print_string(struct buffer *out, struct cairn_slice text);
+void json_print_number(struct buffer *out, uint64_t v);
 /* {"code":"not-found","message":"…","hint":"…"}, with "revision" for a conflict. */
 void json_print_error(struct buffer *out, const struct cairn_error *error);
 

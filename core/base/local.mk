@@ -2,7 +2,7 @@
 noinst_LTLIBRARIES += libbase.la
 libbase_la_SOURCES = %D%/errors.c %D%/message.c %D%/operations.c %D%/le.h %D%/banned.h \
 	%D%/crc32c.c %D%/crc32c.h %D%/files.c %D%/files.h %D%/sys.c %D%/sys.h %D%/clock.c %D%/clock.h \
-	%D%/buffer.c %D%/buffer.h %D%/prometheus.h %D%/nearest.c %D%/nearest.h
+	%D%/buffer.c %D%/buffer.h %D%/prometheus.c %D%/prometheus.h %D%/nearest.c %D%/nearest.h
 libbase_la_CPPFLAGS = $(BASE_CPPFLAGS)
 EXTRA_DIST += %D%/README.md %D%/message.md
 

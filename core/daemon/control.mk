@@ -1,1 +1,5 @@
-EXTRA_DIST += %D%/control.h %D%/metrics.h
+# The control socket, the operation table and metrics.
+noinst_LTLIBRARIES += libcontrol.la
+libcontrol_la_SOURCES = %D%/control.c %D%/control.h %D%/conn.c %D%/conn.h %D%/json_face.c %D%/binary_face.c \
+	%D%/binary_face.h %D%/operation.c %D%/operation.h %D%/op_data.c %D%/op_admin.c %D%/metrics.c %D%/metrics.h
+libcontrol_la_CPPFLAGS = $(DAEMON_CPPFLAGS)

@@ -1,62 +1,108 @@
 /*
  * Operations, written once for every face: a table row (operations.c) with arguments and a function. A face
- * (control socket in JSON or binary; gateways later) makes a struct call, checks it here, and gets fields back.
+ * (control socket in JSON or binary; gateways later) makes a struct call, checks it here, and gets fields
+ * back.
  */
 #ifndef OPERATION_H
 #define OPERATION_H
 
 #include "node.h"
+#include "pool.h"
 #include "volume.h"
 
-/* One argument of an operation. A list ends with field 0. */
+/* One argument of an operation. A list of them ends with field 0. */
 struct operation_argument {
 	unsigned char field;
 	bool required;
 };
 
+/* What every operation takes: volume, timeout_ms, face and the request id of a write. */
+extern const struct operation_argument operation_common[];
+
 struct call;
+
+/* What operations are limited to: bytes of rows in one page of a stream. */
+#define OPERATION_PAGE 65536
 
 struct operation {
 	const struct operation_argument *arguments;
-	bool small; /* bounded small cost: may run in the loop */
+	bool on_volume; /* works on a volume, which call_start looks up */
+	bool nested;    /* may stand inside a transaction */
 	/* Serve C; ends with call_done, now or later, exactly once. */
 	void (*run)(struct call *c);
 };
 
 /* The row of OP, or NULL. Static. */
 const struct operation *operation(unsigned op);
+/* Give ERROR the hint which operation was probably meant by NAME. */
+void operation_hint(const char *name, struct cairn_error *error);
 
 /* A request under way. The face owns it, from call_start until its done() is called. */
 struct call {
 	struct node *node;
-	struct loop *loop;	    /* of the connection: everything happens in its thread */
+	struct loop *loop; /* of the connection: everything happens in its thread */
 	unsigned op;
-	struct cairn_slice fields;  /* arguments, checked; stay valid until done */
-	enum cairn_permission may;  /* what the caller may do */
-	const char *author, *face;  /* user@node, and which face; valid until done */
-	uint64_t deadline_ns;	    /* loop time */
-	struct cairn_msg answer;    /* the result's fields; begun by call_start, freed by the face after done */
-	struct cairn_error error;   /* code 0 when it worked */
+	/* Arguments, well formed. They may lie in the face's input: valid until run() returns, or until done
+	 * after keep(). */
+	struct cairn_slice fields;
+	bool (*keep)(struct call *c); /* move them out of the input; false when there is no memory */
+	enum cairn_permission may;    /* what the caller may do */
+	const char *author, *face;    /* user@node, and which face; valid until done */
+	uint64_t deadline_ns;         /* loop time; set by call_start */
+	struct cairn_msg answer;      /* the result's fields; begun by call_start, its memory is the face's to
+					 reuse or free after done */
+	struct cairn_error error;     /* code 0 when it worked */
 	/*
-	 * One event of a stream: ANSWER holds its fields and is begun anew afterwards. Returns false while the
-	 * connection is full: the operation then waits until RESUME is called, and MAY end early when CANCELLED is set.
+	 * Send ANSWER as one event of a stream, and begin it anew. Returns false when the connection is full
+	 * by now: the operation then does nothing until RESUME is called.
 	 */
 	bool (*event)(struct call *c);
-	void (*resume)(struct call *c); /* set by the operation, called by the face */
-	bool cancelled;
+	void (*resume)(struct call *c); /* set by an operation that streams; called by the face */
+	bool cancelled;                 /* nobody wants more events: the operation ends soon */
 	void (*done)(struct call *c);
-	struct volume *volume;	    /* held by the operation while it needs it */
-	struct shard_write write;   /* for operations that write */
-	uint64_t start_ns;	    /* for the latency histogram */
-	void *priv;		    /* the operation's */
+	struct volume *volume;    /* held from call_start to call_done; NULL for operations without one */
+	struct shard_write write; /* for operations that write; its messages' memory is the face's to reuse or
+				     free after done */
+	struct pool_task work;    /* what has to wait for a disk */
+	struct loop_task back;    /* its way back into the loop */
+	uint64_t start_ns;        /* for the latency histogram */
+	uint64_t rows;            /* of a stream so far */
+	bool more;                /* a scan: rows follow behind its cursor */
+	void *priv;               /* the operation's */
 };
 
 /*
- * Check C (permission, arguments known, required ones there, no argument twice unless it is a list) and run it.
- * FIELDS must have passed cairn_fields_check.
+ * Check C (permission, arguments known, required ones there, none twice unless it is a list), hold its volume
+ * and run it. FIELDS must have passed cairn_fields_check. NODE, LOOP, OP, FIELDS, KEEP, MAY, AUTHOR, FACE,
+ * EVENT and DONE are set by the face; the rest is zero, or was left by call_done.
  */
 void call_start(struct call *c);
-/* End C: counts it, measures it, calls done. */
+/* End C: counts it, measures it, lets go of its volume, calls done. In the loop's thread. */
 void call_done(struct call *c);
+/* End C with an error. */
+__attribute__((format(printf, 3, 4))) void call_fail(struct call *c, enum cairn_code code, const char *format,
+						     ...);
+/* Nobody wants more events of C: sets CANCELLED, and resumes it where it WAITS for the connection. */
+void call_cancel(struct call *c, bool waits);
+
+/* The operations' functions. op_data.c: */
+void op_read(struct call *c);
+void op_scan(struct call *c);
+void op_write(struct call *c);
+/* op_admin.c: */
+void op_ping(struct call *c);
+void op_status(struct call *c);
+void op_metrics(struct call *c);
+void op_operations(struct call *c);
+void op_plugin_list(struct call *c);
+void op_plugin_show(struct call *c);
+void op_volume_list(struct call *c);
+void op_volume_create(struct call *c);
+void op_volume_drop(struct call *c);
+void op_volume_stats(struct call *c);
+void op_config_get(struct call *c);
+void op_config_set(struct call *c);
+void op_log_level(struct call *c);
+void op_digest(struct call *c);
 
 #endif

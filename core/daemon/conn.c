@@ -1,0 +1,476 @@
+/*
+ * A connection. Bytes are read into one input buffer; the face takes requests off it and starts them; most
+ * are answered before the next is taken, straight from the input. Answers gather in one output buffer that is
+ * sent at the end of the turn. While too much is unsent, too many requests are under way or they hold too
+ * much, nothing is taken and nothing is read. A dead client's requests end unheard, and the connection is
+ * freed with the last of them.
+ */
+#include <config.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "conn.h"
+#include "banned.h"
+
+#define DRAINED (CONN_UNSENT_MAX / 2) /* unsent bytes below which streams go on */
+#define KEEP 65536                    /* most memory that a spare request's message keeps */
+#define KEEP_OUT 262144               /* most memory that an empty output keeps */
+#define SPARE 4096                    /* most spare requests */
+
+static void on_end(struct loop_task *t);
+static void on_again(struct loop_task *t);
+static void on_events(void *arg, unsigned events);
+
+static size_t unsent(const struct conn *c)
+{
+	return c->out.len - c->sent;
+}
+
+static bool full(const struct conn *c)
+{
+	return unsent(c) > CONN_UNSENT_MAX || c->held > CONN_HELD_MAX ||
+		c->in_flight >= setting_number(c->control->node->settings, SETTING_CONTROL_IN_FLIGHT);
+}
+
+void conn_flush(struct conn *c)
+{
+	if (!c->end_queued) {
+		c->end_queued = true;
+		loop_at_turn_end(c->control->node->loop, &c->end);
+	}
+}
+
+static void drop_input(struct conn *c)
+{
+	struct control *control = c->control;
+
+	if (c->cap == CONN_READ && control->input_count < sizeof(control->inputs) / sizeof(*control->inputs))
+		control->inputs[control->input_count++] = c->in;
+	else
+		free(c->in);
+	c->in = NULL;
+	c->start = c->len = c->cap = 0;
+}
+
+bool conn_new(struct control *control, int fd, enum cairn_permission may, const char *author)
+{
+	struct conn *c = calloc(1, sizeof(*c));
+
+	if (!c || loop_watch(control->node->loop, fd, LOOP_READ, on_events, c, &c->watch) < 0) {
+		free(c);
+		return false;
+	}
+	c->control = control;
+	c->fd = fd;
+	c->watched = LOOP_READ;
+	c->may = may;
+	snprintf(c->author, sizeof(c->author), "%s", author);
+	c->waiting_last = &c->waiting;
+	c->end.run = on_end;
+	c->again.run = on_again;
+	c->next = control->conns;
+	c->at = &control->conns;
+	if (c->next)
+		c->next->at = &c->next;
+	control->conns = c;
+	control->conn_count++;
+	metrics_add(control->node->metrics, METRIC_CONNECTIONS, 1);
+	metrics_add(control->node->metrics, METRIC_CONNECTIONS_ACCEPTED, 1);
+	buffer_printf(&c->out, "{\"cairn\":\"%s\",\"protocol\":1,\"node\":\"%s\"}\n", PACKAGE_VERSION,
+		      control->node->name);
+	conn_flush(c);
+	return true;
+}
+
+/* Nothing of the connection is left but its requests; free it with the last one. */
+static void free_if_dead(struct conn *c)
+{
+	struct control *control = c->control;
+
+	if (c->fd >= 0 || c->in_flight || c->end_queued || c->again_queued)
+		return;
+	*c->at = c->next;
+	if (c->next)
+		c->next->at = c->at;
+	control->conn_count--;
+	metrics_add(control->node->metrics, METRIC_CONNECTIONS, -1);
+	json_line_free(&c->line);
+	if (c->in)
+		drop_input(c);
+	buffer_free(&c->out);
+	free(c);
+	if (control->closing && control->conn_count == 0)
+		control->closed(control->closed_arg);
+}
+
+static void forget_waiting(struct conn *c, struct request *r)
+{
+	struct request **p = &c->waiting;
+
+	while (*p != r)
+		p = &(*p)->next_waiting;
+	*p = r->next_waiting;
+	if (!*p)
+		c->waiting_last = p;
+	r->waits = false;
+}
+
+static void cancel(struct request *r)
+{
+	bool waits = r->waits;
+
+	if (waits)
+		forget_waiting(r->conn, r);
+	call_cancel(&r->call, waits);
+}
+
+void conn_cut(struct conn *c)
+{
+	if (c->fd < 0)
+		return;
+	loop_unwatch(c->watch);
+	c->watch = NULL;
+	close(c->fd);
+	c->fd = -1;
+	c->closing = true;
+	for (struct request *r = c->requests, *next; r; r = next) {
+		next = r->next;
+		cancel(r);
+	}
+	conn_flush(c); /* which frees it */
+}
+
+void conn_close_soon(struct conn *c)
+{
+	c->closing = true;
+	for (struct request *r = c->requests, *next; r; r = next) {
+		next = r->next;
+		if (r->call.resume)
+			cancel(r);
+	}
+	conn_flush(c);
+}
+
+/* A stream has something to say. */
+static bool on_event(struct call *call)
+{
+	struct request *r = (struct request *)call;
+	struct conn *c = r->conn;
+
+	if (c->fd >= 0) {
+		c->face->answer(r, ANSWER_EVENT);
+		conn_flush(c);
+	}
+	cairn_msg_start(&call->answer, 0);
+	if (unsent(c) <= CONN_UNSENT_MAX || call->cancelled)
+		return true;
+	r->waits = true;
+	r->next_waiting = NULL;
+	*c->waiting_last = r;
+	c->waiting_last = &r->next_waiting;
+	return false;
+}
+
+void conn_cancel(struct conn *c, uint64_t id)
+{
+	for (struct request *r = c->requests; r; r = r->next)
+		if (r->id == id) {
+			cancel(r);
+			return;
+		}
+}
+
+/* Copy the arguments from the input into the request's message, unless they are there. */
+static bool on_keep(struct call *call)
+{
+	struct request *r = (struct request *)call;
+
+	if (r->message.data && call->fields.data == r->message.data + CAIRN_MESSAGE_HEAD)
+		return true;
+	cairn_msg_start(&r->message, 0);
+	cairn_msg_fields(&r->message, call->fields);
+	if (cairn_msg_error(&r->message))
+		return false;
+	call->fields = cairn_message_fields(cairn_msg_slice(&r->message));
+	return true;
+}
+
+static void trim(struct cairn_msg *m)
+{
+	if (m->cap > KEEP)
+		cairn_msg_free(m);
+}
+
+void request_free(struct request *r)
+{
+	cairn_msg_free(&r->message);
+	cairn_msg_free(&r->call.answer);
+	cairn_msg_free(&r->call.write.command);
+	cairn_msg_free(&r->call.write.answer);
+	free(r);
+}
+
+static void on_done(struct call *call)
+{
+	struct request *r = (struct request *)call;
+	struct conn *c = r->conn;
+	struct control *control = c->control;
+
+	if (c->fd >= 0)
+		c->face->answer(r, call->error.code ? ANSWER_ERROR : ANSWER_OK);
+	*r->at = r->next;
+	if (r->next)
+		r->next->at = r->at;
+	c->in_flight--;
+	c->held -= r->held;
+	metrics_add(control->node->metrics, METRIC_IN_FLIGHT, -1);
+	if (control->spare_count < SPARE) {
+		trim(&r->message);
+		trim(&call->answer);
+		trim(&call->write.command);
+		trim(&call->write.answer);
+		r->next = control->spare;
+		control->spare = r;
+		control->spare_count++;
+	} else {
+		request_free(r);
+	}
+	conn_flush(c);
+}
+
+void conn_refuse(struct request *r, const struct cairn_error *error)
+{
+	r->call.error = *error;
+	metrics_add(r->conn->control->node->metrics, METRIC_BAD_REQUESTS, 1);
+	on_done(&r->call);
+}
+
+struct request *conn_request(struct conn *c, uint64_t id)
+{
+	struct control *control = c->control;
+	struct request *r = control->spare;
+	struct cairn_error error;
+
+	if (r) {
+		control->spare = r->next;
+		control->spare_count--;
+	} else {
+		r = calloc(1, sizeof(*r));
+	}
+	if (!r) {
+		cairn_fail(&error, CAIRN_E_INTERNAL, "out of memory");
+		c->face->refuse(c, id, &error);
+		return NULL;
+	}
+	r->conn = c;
+	r->id = id;
+	r->held = 0;
+	r->call.node = control->node;
+	r->call.loop = control->node->loop;
+	r->call.may = c->may;
+	r->call.author = c->author;
+	r->call.face = "socket";
+	r->call.keep = on_keep;
+	r->call.event = on_event;
+	r->call.done = on_done;
+	r->next = c->requests;
+	r->at = &c->requests;
+	if (r->next)
+		r->next->at = &r->next;
+	c->requests = r;
+	c->in_flight++;
+	metrics_add(control->node->metrics, METRIC_IN_FLIGHT, 1);
+	return r;
+}
+
+void conn_start(struct request *r)
+{
+	r->held = r->call.fields.len;
+	r->conn->held += r->held;
+	call_start(&r->call);
+}
+
+/* The first bytes choose the face. */
+static bool choose(struct conn *c)
+{
+	static const unsigned char magic[] = { 0xca, 'R', 'N', '1' };
+	struct cairn_slice in = conn_input(c);
+	struct cairn_error error;
+
+	if (in.len == 0)
+		return false;
+	if (*(const char *)in.data == '{') {
+		c->face = &face_json;
+		return true;
+	}
+	if (memcmp(in.data, magic, in.len < sizeof(magic) ? in.len : sizeof(magic)) == 0) {
+		if (in.len < sizeof(magic))
+			return false;
+		c->start += sizeof(magic);
+		c->face = &face_binary;
+		return true;
+	}
+	cairn_fail(&error, CAIRN_E_INVALID, "the first byte is neither '{' nor 0xCA");
+	face_json.refuse(c, 0, &error);
+	conn_close_soon(c);
+	return false;
+}
+
+/* Take and start what is there. */
+static void process(struct conn *c)
+{
+	c->stalled = false;
+	while (!c->closing) {
+		if (full(c)) {
+			c->stalled = true;
+			return;
+		}
+		if (!(c->face ? c->face->take(c) : choose(c)))
+			break;
+	}
+	if (c->in && (c->start == c->len || c->closing))
+		drop_input(c);
+}
+
+/* Room for what the next request needs, or for as much as is read at a time. */
+static bool make_room(struct conn *c)
+{
+	struct control *control = c->control;
+	size_t want = c->need > CONN_READ ? c->need : CONN_READ;
+	unsigned char *p;
+
+	if (!c->in && want == CONN_READ && control->input_count) {
+		c->in = control->inputs[--control->input_count];
+		c->cap = CONN_READ;
+		return true;
+	}
+	if (c->start > 0 && c->start + want > c->cap) {
+		memmove(c->in, c->in + c->start, c->len - c->start);
+		c->len -= c->start;
+		c->start = 0;
+	}
+	if (c->len < c->cap && want <= c->cap)
+		return true;
+	if (c->len == c->cap && want <= c->cap)
+		want = c->cap * 2;
+	p = realloc(c->in, want);
+	if (!p)
+		return false;
+	c->in = p;
+	c->cap = want;
+	return true;
+}
+
+static void read_some(struct conn *c)
+{
+	ssize_t n;
+
+	if (!make_room(c)) {
+		conn_cut(c);
+		return;
+	}
+	n = recv(c->fd, c->in + c->len, c->cap - c->len, MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n < 0) {
+		conn_cut(c);
+		return;
+	}
+	if (n == 0)
+		c->eof = true;
+	c->len += (size_t)n;
+	metrics_add(c->control->node->metrics, METRIC_BYTES_READ, n);
+	process(c);
+	conn_flush(c);
+}
+
+/* Send what there is; false when the client is gone. */
+static bool send_some(struct conn *c)
+{
+	ssize_t n;
+
+	while (unsent(c)) {
+		n = send(c->fd, c->out.data + c->sent, unsent(c), MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN && c->sent > c->out.len / 2) {
+			memmove(c->out.data, c->out.data + c->sent, unsent(c));
+			c->out.len -= c->sent;
+			c->sent = 0;
+		}
+		if (n < 0)
+			return errno == EAGAIN;
+		c->sent += (size_t)n;
+		metrics_add(c->control->node->metrics, METRIC_BYTES_WRITTEN, n);
+	}
+	c->out.len = c->sent = 0;
+	if (c->out.cap > KEEP_OUT)
+		buffer_free(&c->out);
+	return true;
+}
+
+static void on_events(void *arg, unsigned events)
+{
+	struct conn *c = arg;
+
+	if (events & LOOP_READ && c->watched & LOOP_READ)
+		read_some(c);
+	if (c->fd >= 0 && events & (LOOP_WRITE | LOOP_HANGUP))
+		conn_flush(c);
+}
+
+/* Let streams go on that waited for the output to drain. */
+static void resume(struct conn *c)
+{
+	while (c->waiting && unsent(c) < DRAINED) {
+		struct request *r = c->waiting;
+
+		forget_waiting(c, r);
+		r->call.resume(&r->call);
+	}
+}
+
+/* What to wait for next. */
+static void watch(struct conn *c)
+{
+	unsigned events = (unsent(c) ? LOOP_WRITE : 0) |
+		(c->eof || c->closing || c->stalled || full(c) ? 0 : LOOP_READ);
+
+	if (events != c->watched && loop_rewatch(c->watch, events) == 0)
+		c->watched = events;
+}
+
+/* The end of a turn in which something happened. */
+static void on_end(struct loop_task *t)
+{
+	struct conn *c = (struct conn *)((char *)t - offsetof(struct conn, end));
+
+	c->end_queued = false;
+	if (c->fd >= 0 && (c->out.error || !send_some(c)))
+		conn_cut(c);
+	if (c->fd >= 0 && c->in_flight == 0 && unsent(c) == 0 && (c->closing || (c->eof && !c->stalled)))
+		conn_cut(c);
+	if (c->fd >= 0) {
+		watch(c);
+		if (((c->stalled && !full(c)) || (c->waiting && unsent(c) < DRAINED)) && !c->again_queued) {
+			c->again_queued = true;
+			loop_post(c->control->node->loop, &c->again);
+		}
+	}
+	free_if_dead(c);
+}
+
+static void on_again(struct loop_task *t)
+{
+	struct conn *c = (struct conn *)((char *)t - offsetof(struct conn, again));
+
+	c->again_queued = false;
+	if (c->fd >= 0)
+		resume(c);
+	if (c->fd >= 0 && c->stalled)
+		process(c);
+	conn_flush(c);
+}

@@ -1,0 +1,128 @@
+/*
+ * One connection on the control socket: bytes in, requests under way, bytes out. The two encodings sit behind
+ * struct face. Everything happens in the loop's thread.
+ */
+#ifndef CONN_H
+#define CONN_H
+
+#include "buffer.h"
+#include "json.h"
+#include "operation.h"
+
+#define CONN_UNSENT_MAX (1u << 20) /* beyond it no request is read */
+#define CONN_HELD_MAX (8u << 20)   /* most bytes of requests that are under way */
+#define CONN_READ 65536            /* bytes of input at a time */
+
+struct conn;
+
+/* A request under way. Unused ones wait in the control's list, with the memory of their messages. */
+struct request {
+	struct call call;
+	struct conn *conn;
+	struct request *next, **at;   /* of the connection's list; NEXT also of the spare ones */
+	struct request *next_waiting; /* of those that wait for the connection to drain */
+	bool waits;                   /* is in that list */
+	uint64_t id;                  /* the client's */
+	size_t held;                  /* bytes of arguments, for the connection's account */
+	struct cairn_msg message; /* where the arguments are kept that do not lie in the connection's input */
+};
+
+enum answer { ANSWER_OK, ANSWER_ERROR, ANSWER_EVENT };
+
+/* An encoding. */
+struct face {
+	/* Take one request (or one line that is none) off the input. False where more bytes are needed, or
+	 * the connection closes. */
+	bool (*take)(struct conn *c);
+	/* Add what R's call has to say to the output. */
+	void (*answer)(struct request *r, enum answer kind);
+	/* Tell of an error that has no request (ID 0) or belongs to one that was not started. */
+	void (*refuse)(struct conn *c, uint64_t id, const struct cairn_error *error);
+	/* The daemon says something of itself. */
+	void (*tell)(struct conn *c, const char *message);
+};
+
+extern const struct face face_json, face_binary;
+
+struct control {
+	struct node *node;
+	int fd; /* listening, or -1 */
+	struct loop_watch *watch;
+	struct loop_timer *pause; /* accepting goes on after a while without descriptors; ends the grace of
+				     clients at the end */
+	char path[108];           /* of the socket */
+	bool closing;
+	void (*closed)(void *arg);
+	void *closed_arg;
+	struct conn *conns;
+	unsigned conn_count;
+	struct request *spare; /* requests to be used again */
+	unsigned spare_count;
+	unsigned char *inputs[16]; /* inputs of CONN_READ bytes to be used again */
+	unsigned input_count;
+	uid_t last_uid; /* whose name stands in last_author; -1: none yet */
+	char last_author[160];
+};
+
+struct conn {
+	struct control *control;
+	struct conn *next, **at; /* of the control's list */
+	int fd;                  /* -1 once it is closed */
+	struct loop_watch *watch;
+	unsigned watched;        /* what the watch waits for */
+	const struct face *face; /* NULL until the client's first bytes */
+	enum cairn_permission may;
+	char author[160];
+
+	/* Input: bytes START to LEN of IN are not taken yet. */
+	unsigned char *in;
+	size_t start, len, cap;
+	size_t need;           /* bytes that the next request has, where known: room for them is made */
+	size_t looked;         /* bytes behind START that hold no end of line */
+	size_t skip;           /* bytes to drop: the payload of a line that was refused */
+	struct json_line line; /* waits for its payload, where ROOT is set */
+	unsigned line_op;
+	bool eof;     /* the client sends no more */
+	bool stalled; /* there may be requests in the input that wait for the output to drain or for answers
+		       */
+	bool closing; /* no more requests; closes once all is answered and sent */
+
+	struct buffer out; /* bytes SENT to OUT.LEN are not sent yet */
+	size_t sent;
+
+	struct request *requests; /* under way */
+	unsigned in_flight;
+	size_t held;
+	struct request *waiting, **waiting_last; /* streams that wait for the output to drain */
+
+	struct loop_task end, again; /* at the end of this turn; in the next one */
+	bool end_queued, again_queued;
+};
+
+/* Serve the accepted descriptor FD, which is the connection's from now on. False when there is no memory. */
+bool conn_new(struct control *control, int fd, enum cairn_permission may, const char *author);
+/* No more requests; answer what is under way, then close. */
+void conn_close_soon(struct conn *c);
+/* Close at once; what is under way ends unheard. */
+void conn_cut(struct conn *c);
+
+/* For the faces. The bytes that were not taken: */
+static inline struct cairn_slice conn_input(const struct conn *c)
+{
+	return cairn_slice(c->in + c->start, c->len - c->start);
+}
+
+/* A request with the id ID, its call prepared but for OP and FIELDS; NULL when there is no memory, and then
+ * the client was told. */
+struct request *conn_request(struct conn *c, uint64_t id);
+void request_free(struct request *r);
+/* Start it; its fields lie in the input, or in its message. */
+void conn_start(struct request *r);
+/* Do not start it: answer with ERROR. */
+void conn_refuse(struct request *r, const struct cairn_error *error);
+/* End the stream with the id ID; nothing where there is none. */
+void conn_cancel(struct conn *c, uint64_t id);
+/* Have what was added to the output sent at the end of the turn. */
+void conn_flush(struct conn *c);
+
+#endif

@@ -12,10 +12,8 @@ libcairn_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 -export-symbols-regex '^
 
 EXTRA_DIST += %D%/README.md
 
-check_PROGRAMS += t/unit/u-client t/unit/u-value
-TESTS += t/unit/u-client t/unit/u-value
+check_PROGRAMS += t/unit/u-client
+TESTS += t/unit/u-client
 EXTRA_DIST += t/lib/fake.h
 t_unit_u_client_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_client_LDADD = libclient.la
-t_unit_u_value_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/core/client
-t_unit_u_value_LDADD = libclient.la

@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include "engine.h"
 #include "files.h"
@@ -237,6 +238,19 @@ enum cairn_code engine_open(struct engine *e, const struct cairn_engine *plugin,
 		*e = (struct engine){ 0 };
 	}
 	return code;
+}
+
+void engine_damage(const struct engine *e, struct cairn_error *error)
+{
+	struct cairn_error notice = { 0 };
+	size_t used = error ? strlen(error->message) : 0;
+
+	if (!error || !e->ops.notice(e->handle, &notice) || notice.code != CAIRN_E_CORRUPT)
+		return;
+	snprintf(error->message + used, sizeof(error->message) - used, "%s%s", used ? ": " : "",
+		 notice.message);
+	if (notice.hint[0])
+		cairn_hint(error, "%s", notice.hint);
 }
 
 void engine_close(struct engine *e)

@@ -8,25 +8,33 @@
 #include <cairn/engine.h>
 
 struct engine {
-	struct cairn_engine ops; /* complete: every callback may be called but update (NULL where it is left out) and sync */
-	void *handle;		 /* of the plugin */
+	struct cairn_engine ops; /* complete: every callback may be called but update (NULL where it is left
+				    out) and sync */
+	void *handle;            /* of the plugin */
 };
 
 /*
- * Open PLUGIN on the folder DIR with COUNT parameters given as "key=value" texts; the others get their fallback.
- * An unknown name or a bad value is refused by name (INVALID, with the nearest name as a hint). *E is the caller's
- * to close. Returns 0 or a code, with *ERROR filled.
+ * Open PLUGIN on the folder DIR with COUNT parameters given as "key=value" texts; the others get their
+ * fallback. An unknown name or a bad value is refused by name (INVALID, with the nearest name as a hint). *E
+ * is the caller's to close. Returns 0 or a code, with *ERROR filled.
  */
 enum cairn_code engine_open(struct engine *e, const struct cairn_engine *plugin, const char *dir,
 			    const char *const *parameters, size_t count, struct cairn_error *error);
 void engine_close(struct engine *e);
 
-/* Return when everything written so far survives power loss; the caller is the one writer. 0 or -errno with *ERROR filled. */
+/* Return when everything written so far survives power loss; the caller is the one writer. 0 or -errno with
+ * *ERROR filled. */
 int engine_sync(struct engine *e, struct cairn_error *error);
 
 /*
- * Parse COUNT texts "key=value" against ROWS into VALUES (one for each row; text points into the texts or the rows).
- * Shared by all kinds of plugins. Returns 0 or INVALID.
+ * Where the engine knows which damaged bytes its last -EUCLEAN spoke of, take its sentence (file and offset)
+ * into *ERROR, behind the one that stands there.
+ */
+void engine_damage(const struct engine *e, struct cairn_error *error);
+
+/*
+ * Parse COUNT texts "key=value" against ROWS into VALUES (one for each row; text points into the texts or the
+ * rows). Shared by all kinds of plugins. Returns 0 or INVALID.
  */
 enum cairn_code params_parse(const struct cairn_param *rows, const char *const *texts, size_t count,
 			     struct cairn_value *values, struct cairn_error *error);

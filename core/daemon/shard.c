@@ -599,6 +599,7 @@ static enum cairn_code open_engine(struct shard *s, const struct shard_options *
 	struct store_settings settings = o->settings;
 	const struct plugin *p;
 	enum cairn_code code = loader_get(s->node->loader, PLUGIN_ENGINE, o->engine, &p, error);
+	struct cairn_error notice;
 	uint32_t caps;
 
 	if (code)
@@ -609,6 +610,8 @@ static enum cairn_code open_engine(struct shard *s, const struct shard_options *
 	code = engine_open(&s->engine, p->engine, s->folder, o->parameters, o->parameter_count, error);
 	if (code)
 		return code;
+	if (s->engine.ops.notice(s->engine.handle, &notice))
+		log_warn(s->node->log, LOG_ENGINE, notice.message, LOG_TEXT("volume", s->name));
 	caps = s->engine.ops.caps;
 	s->sync = (caps & CAIRN_ENGINE_SYNC_ONLY) || (o->sync && caps & CAIRN_ENGINE_DURABLE);
 	s->in_loop = !s->sync && !(caps & CAIRN_ENGINE_BLOCKING);

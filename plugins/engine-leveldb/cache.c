@@ -68,7 +68,12 @@ struct row *row_new(struct cairn_slice key, char *value, size_t len, bool absent
 		free(value);
 		return NULL;
 	}
-	*r = (struct row){ .holders = 1, .absent = absent, .value = value, .len = len, .key_len = key.len };
+	*r = (struct row){ .holders = 1,
+			   .absent = absent,
+			   .value = value,
+			   .len = len,
+			   .key_len = key.len,
+			   .key = (char *)(r + 1) };
 	if (key.len)
 		memcpy(r->key, key.data, key.len);
 	return r;
@@ -279,7 +284,9 @@ void cache_write_fill(struct cache *c, struct cairn_slice key, const void *value
 
 	if (!fits(c, key.len, len) || !(r = malloc(sizeof(*r) + key.len + len)))
 		return;
-	*r = (struct row){ .holders = 1, .absent = absent, .len = len, .key_len = key.len };
+	*r = (struct row){
+		.holders = 1, .absent = absent, .len = len, .key_len = key.len, .key = (char *)(r + 1)
+	};
 	memcpy(r->key, key.data, key.len);
 	r->value = r->key + key.len;
 	if (len)

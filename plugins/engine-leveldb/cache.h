@@ -20,7 +20,7 @@ struct row {
 	char *value;              /* LEN bytes; malloc'ed where not behind the key */
 	size_t len;
 	size_t key_len;
-	char key[];
+	char *key; /* behind the struct */
 };
 
 struct cache;

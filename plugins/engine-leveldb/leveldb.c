@@ -51,7 +51,7 @@ static const struct cairn_param leveldb_params[] = {
 			 "most files kept open, 74 to 50000" },
 	[MIN_FREE] = { "min-free", CAIRN_PARAM_SIZE, "32M", false,
 		       "refuse writes that would leave the disk less than this" },
-	[PARAMS] = { NULL },
+	[PARAMS] = { .name = NULL },
 };
 
 /* What LevelDB would silently replace by the nearest value that it takes. */
@@ -72,6 +72,9 @@ static const struct {
 static const char position_key[] = { 0, 'p' };
 #define POSITION_VERSION 1
 #define POSITION_LEN 24
+
+/* As the start of a range: its beginning; as the end: no end. */
+static const struct cairn_slice no_slice = { NULL, 0 };
 
 #define JOIN_KEEP (1 << 20) /* bytes of the join buffer kept between batches */
 
@@ -246,7 +249,6 @@ static struct handle *handle_new(const char *dir, const struct cairn_value *v)
 /* Read the position. A LevelDB that has keys but no position is somebody else's. */
 static int load_position(struct handle *h, struct cairn_error *error)
 {
-	static const struct cairn_slice none = { "", 0 };
 	leveldb_iterator_t *it;
 	char *text = NULL, *value;
 	bool foreign;
@@ -254,7 +256,8 @@ static int load_position(struct handle *h, struct cairn_error *error)
 
 	value = leveldb_get(h->db, h->now, position_key, sizeof(position_key), &len, &text);
 	if (text)
-		return explain(h->dir, text, cairn_slice(position_key, sizeof(position_key)), none, error);
+		return explain(h->dir, text, cairn_slice(position_key, sizeof(position_key)), no_slice,
+			       error);
 	if (value && len == POSITION_LEN && value[0] == POSITION_VERSION) {
 		h->position = (struct cairn_position){ le64_get(value + 8), le64_get(value + 16) };
 		leveldb_free(value);
@@ -273,7 +276,7 @@ static int load_position(struct handle *h, struct cairn_error *error)
 	leveldb_iter_get_error(it, &text);
 	leveldb_iter_destroy(it);
 	if (text)
-		return explain(h->dir, text, none, none, error);
+		return explain(h->dir, text, no_slice, no_slice, error);
 	if (!foreign)
 		return 0;
 	cairn_fail(error, CAIRN_E_INVALID, "%s holds a LevelDB that cairn did not write", h->dir);
@@ -294,7 +297,6 @@ static int check_limits(const struct cairn_value *values, struct cairn_error *er
 static int leveldb_engine_open(const char *dir, const struct cairn_value *values, void **handle,
 			       struct cairn_error *error)
 {
-	static const struct cairn_slice all = { "", 0 };
 	struct handle *h;
 	char *text = NULL;
 	int e = check_limits(values, error);
@@ -310,7 +312,7 @@ static int leveldb_engine_open(const char *dir, const struct cairn_value *values
 	if (!e) {
 		h->has_notice = h->notice.message[0];
 		h->db = leveldb_open(h->options, dir, &text);
-		e = text ? explain(dir, text, all, all, error) : load_position(h, error);
+		e = text ? explain(dir, text, no_slice, no_slice, error) : load_position(h, error);
 	}
 	if (e)
 		leveldb_engine_close(h);
@@ -375,8 +377,16 @@ static int read_row(struct handle *h, const leveldb_readoptions_t *options, stru
 	size_t len;
 
 	value = leveldb_get(h->db, options, key.data, key.len, &len, &text);
-	if (text)
-		return read_failed(h, text, key, (struct cairn_slice){ 0 });
+	if (text) {
+		char *after = calloc(1, key.len + 1); /* the next possible key */
+		int e;
+
+		if (after)
+			memcpy(after, key.data, key.len);
+		e = read_failed(h, text, key, cairn_slice(after, after ? key.len + 1 : 0));
+		free(after);
+		return e;
+	}
 	*r = row_new(key, value, value ? len : 0, !value);
 	return *r ? 0 : -ENOMEM;
 }
@@ -437,7 +447,7 @@ static void leveldb_engine_release(void *handle, void *snapshot)
 /* The first key that is the host's. */
 static struct cairn_slice at_least_ours(struct cairn_slice from)
 {
-	static const struct cairn_slice lowest = { "\1", 1 };
+	struct cairn_slice lowest = cairn_slice("\1", 1);
 
 	return cairn_slice_cmp(from, lowest) < 0 ? lowest : from;
 }
@@ -656,7 +666,6 @@ static int check_space(const struct handle *h, const struct cairn_batch *batch, 
 /* Hand the built batch to LevelDB. After a failure the handle takes no more. */
 static int commit(struct handle *h, leveldb_writebatch_t *b, bool sync, struct cairn_error *error)
 {
-	static const struct cairn_slice all = { "", 0 };
 	char *text = NULL;
 
 	if (h->has_rows) {
@@ -671,7 +680,7 @@ static int commit(struct handle *h, leveldb_writebatch_t *b, bool sync, struct c
 	}
 	if (!text)
 		return 0;
-	h->failed_errno = explain(h->dir, text, all, all, &h->failed);
+	h->failed_errno = explain(h->dir, text, no_slice, no_slice, &h->failed);
 	cairn_hint(&h->failed, "the volume takes no writes until it has been opened again");
 	if (error)
 		*error = h->failed;

@@ -11,3 +11,9 @@ check_PROGRAMS += t/unit/u-leveldb
 TESTS += t/unit/u-leveldb
 t_unit_u_leveldb_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_leveldb_LDADD = libloader.la libbase.la
+
+check_PROGRAMS += t/unit/u-logfile
+TESTS += t/unit/u-logfile
+t_unit_u_logfile_SOURCES = t/unit/u-logfile.c %D%/logfile.c %D%/table.c
+t_unit_u_logfile_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/%D%
+t_unit_u_logfile_LDADD = libbase.la

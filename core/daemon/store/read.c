@@ -22,9 +22,12 @@ enum cairn_code read_failed(struct reader *r, int e, struct cairn_slice key)
 
 	if (e == -ENOENT)
 		return cairn_fail(r->error, CAIRN_E_NOT_FOUND, "no key '%s'", key_text(key, text));
-	if (e == -EUCLEAN)
-		return cairn_fail(r->error, CAIRN_E_CORRUPT, "the record of '%s' is damaged in engine %s",
-				  key_text(key, text), r->s->engine->ops.name);
+	if (e == -EUCLEAN) {
+		cairn_fail(r->error, CAIRN_E_CORRUPT, "the record of '%s' is damaged in engine %s",
+			   key_text(key, text), r->s->engine->ops.name);
+		engine_damage(r->s->engine, r->error);
+		return CAIRN_E_CORRUPT;
+	}
 	return cairn_fail(r->error, cairn_error_from_errno(-e), "reading '%s': %s", key_text(key, text),
 			  strerror(-e));
 }

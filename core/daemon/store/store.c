@@ -76,9 +76,12 @@ static enum cairn_code read_meta(struct store *s, const struct store_settings *i
 				  "the store has format %u, this release knows formats up to %d: a newer "
 				  "release is needed",
 				  format, META_FORMAT);
-	if (e == -EUCLEAN)
-		return cairn_fail(error, CAIRN_E_CORRUPT, "the meta row of the store in engine %s is damaged",
-				  ops->name);
+	if (e == -EUCLEAN) {
+		cairn_fail(error, CAIRN_E_CORRUPT, "the meta row of the store in engine %s is damaged",
+			   ops->name);
+		engine_damage(s->engine, error);
+		return CAIRN_E_CORRUPT;
+	}
 	if (e < 0)
 		return cairn_fail(error, cairn_error_from_errno(-e), "reading the meta row: %s",
 				  strerror(-e));

@@ -15,10 +15,11 @@ static int stop(struct store *s, int e, struct cairn_slice key)
 
 	if (s->stop.code)
 		return e;
-	if (e == -EUCLEAN)
+	if (e == -EUCLEAN) {
 		cairn_fail(&s->stop, CAIRN_E_CORRUPT, "the row '%s' of the store is damaged",
 			   key_text(key, text));
-	else if (e == -ENOMEM)
+		engine_damage(s->engine, &s->stop);
+	} else if (e == -ENOMEM)
 		cairn_fail(&s->stop, CAIRN_E_INTERNAL, "no memory left to apply a command");
 	else
 		cairn_fail(&s->stop, cairn_error_from_errno(-e), "reading the row '%s' of the store: %s",

@@ -1,0 +1,42 @@
+# Fuzz targets. Each f-NAME.c has a LLVMFuzzerTestOneInput. `make check` runs it over its seeds (seeds/NAME) with
+# main.c; `make fuzz` builds it with clang's libFuzzer, and `make fuzz-run FUZZ_SECONDS=60` runs each for that long.
+# For a new one: a line in FUZZ, its sources in fuzz_NAME, a check program, a seed.
+FUZZ = message logfile table
+fuzz_message = %D%/f-message.c core/base/message.c
+fuzz_logfile = %D%/f-logfile.c plugins/engine-leveldb/logfile.c core/base/crc32c.c
+fuzz_table = %D%/f-table.c plugins/engine-leveldb/table.c core/base/crc32c.c
+FUZZ_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/plugins/engine-leveldb
+FUZZ_SECONDS = 60
+
+check_PROGRAMS += %D%/f-message %D%/f-logfile %D%/f-table
+TESTS += %D%/f-message %D%/f-logfile %D%/f-table
+t_fuzz_f_message_SOURCES = %D%/main.c $(fuzz_message)
+t_fuzz_f_message_CPPFLAGS = $(FUZZ_CPPFLAGS)
+t_fuzz_f_logfile_SOURCES = %D%/main.c $(fuzz_logfile)
+t_fuzz_f_logfile_CPPFLAGS = $(FUZZ_CPPFLAGS)
+t_fuzz_f_table_SOURCES = %D%/main.c $(fuzz_table)
+t_fuzz_f_table_CPPFLAGS = $(FUZZ_CPPFLAGS)
+EXTRA_DIST += %D%/seeds
+
+.PHONY: fuzz fuzz-run
+if HAVE_FUZZER
+fuzz:
+	@$(MKDIR_P) fuzz
+	@set -e; $(foreach f,$(FUZZ),echo "  FUZZ     $(f)"; \
+	  $(CLANG) -g -O1 -std=gnu17 -pthread -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+	  $(DEFS) -I. $(FUZZ_CPPFLAGS) $(CPPFLAGS) $(addprefix $(srcdir)/,$(fuzz_$(f))) $(fuzz_$(f)_LIBS) -o fuzz/$(f);)
+fuzz-run: fuzz
+	@set -e; for f in $(FUZZ); do \
+	  echo "== $$f"; mkdir -p fuzz/corpus/$$f; \
+	  fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+	    -artifact_prefix=fuzz/$$f- fuzz/corpus/$$f $(srcdir)/%D%/seeds/$$f 2>fuzz/$$f.log || { tail -40 fuzz/$$f.log; exit 1; }; \
+	  grep -E 'stat::(number_of_executed_units|average_exec_per_sec)|DONE' fuzz/$$f.log; \
+	done
+else
+fuzz fuzz-run:
+	@echo "fuzzing needs clang with -fsanitize=fuzzer, and configure found none" >&2; exit 1
+endif
+clean-local: clean-fuzz
+.PHONY: clean-fuzz
+clean-fuzz:
+	-rm -rf fuzz

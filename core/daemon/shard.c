@@ -185,18 +185,16 @@ static void fail_batch(struct shard_write *batch, const struct cairn_error *erro
 }
 
 /* Take what fits one engine batch off the queue, or give back the apply flag where there is nothing. */
-static struct shard_write *take_committed(struct shard *s, size_t *count)
+static struct shard_write *take_committed(struct shard *s)
 {
 	struct shard_write *first, **last;
-	size_t bytes = 0;
+	size_t bytes = 0, count = 0;
 
 	pthread_mutex_lock(&s->lock);
 	first = s->committed;
 	last = &s->committed;
-	for (*count = 0; *last && *count < APPLY_MAX && bytes < APPLY_BYTES; last = &(*last)->next) {
+	for (; *last && count < APPLY_MAX && bytes < APPLY_BYTES; last = &(*last)->next, count++)
 		bytes += (*last)->command.len;
-		++*count;
-	}
 	if (first) {
 		s->committed = *last;
 		if (!s->committed)
@@ -209,32 +207,63 @@ static struct shard_write *take_committed(struct shard *s, size_t *count)
 	return first;
 }
 
-/* Apply BATCH as one engine batch with one sync, and answer it. */
-static void apply_batch(struct shard *s, struct shard_write *batch, size_t count)
+/* Hand BATCH to the store as one engine batch with one sync. */
+static enum cairn_code apply_commands(struct shard *s, struct shard_write *batch, struct cairn_error *error)
 {
-	struct cairn_error error = { 0 };
-	enum cairn_code code;
-	size_t i = 0;
+	size_t n = 0;
 
-	for (struct shard_write *w = batch; w; w = w->next)
-		s->commands[i++] = (struct store_command){ .position = w->place,
+	for (struct shard_write *w = batch; w; w = w->next) {
+		cairn_msg_start(&w->answer, 0);
+		s->commands[n++] = (struct store_command){ .position = w->place,
 							   .message = cairn_msg_slice(&w->command),
 							   .answer = &w->answer,
 							   .error = &w->error };
-	code = store_apply(s->store, s->commands, count, s->sync, &error);
-	if (code) {
-		error.code = code;
-		stop(s, &error);
-		fail_batch(batch, &error);
-		return;
 	}
-	s->applied = s->commands[count - 1].position.index;
-	for (i = 0; batch; i++) {
+	return store_apply(s->store, s->commands, n, s->sync, error);
+}
+
+/* BATCH is in: answer it. */
+static void complete_batch(struct shard *s, struct shard_write *batch)
+{
+	for (size_t i = 0; batch; i++) {
 		struct shard_write *w = batch;
 
+		s->applied = w->place.index;
 		batch = w->next;
 		w->error.code = s->commands[i].code;
 		complete(w);
+	}
+}
+
+/* Apply BATCH and answer it. Where there is no room for all of it, one by one: what frees room still
+ * succeeds. */
+static void apply_batch(struct shard *s, struct shard_write *batch)
+{
+	struct cairn_error error = { 0 };
+	enum cairn_code code = apply_commands(s, batch, &error);
+
+	if (code == CAIRN_E_FULL && batch->next) {
+		while (batch) {
+			struct shard_write *w = batch;
+
+			batch = w->next;
+			w->next = NULL;
+			if (shard_health(s, &error))
+				refuse(w, &error);
+			else
+				apply_batch(s, w);
+		}
+	} else if (code == CAIRN_E_FULL) {
+		cairn_error_prefix(&error,
+				   "volume %s on node %s takes no writes, and this one did not happen",
+				   s->name, s->node->name);
+		refuse(batch, &error);
+	} else if (code) {
+		error.code = code;
+		stop(s, &error);
+		fail_batch(batch, &error);
+	} else {
+		complete_batch(s, batch);
 	}
 }
 
@@ -243,11 +272,10 @@ static void apply_all(struct shard *s)
 {
 	struct shard_write *batch;
 	struct cairn_error why;
-	size_t count;
 
-	while ((batch = take_committed(s, &count))) {
+	while ((batch = take_committed(s))) {
 		if (!shard_health(s, &why)) {
-			apply_batch(s, batch, count);
+			apply_batch(s, batch);
 			continue;
 		}
 		while (batch) { /* committed, but the engine has seen nothing of it */

@@ -681,6 +681,8 @@ static int commit(struct handle *h, leveldb_writebatch_t *b, bool sync, struct c
 	if (!text)
 		return 0;
 	h->failed_errno = explain(h->dir, text, no_slice, no_slice, &h->failed);
+	if (h->failed_errno == -ENOSPC) /* some of it may lie in the log */
+		h->failed_errno = -EIO;
 	cairn_hint(&h->failed, "the volume takes no writes until it has been opened again");
 	if (error)
 		*error = h->failed;

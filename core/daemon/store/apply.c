@@ -170,14 +170,17 @@ static enum cairn_code write_batch(struct store *s, bool sync)
 				   strerror(-e));
 		s->stop = why;
 		s->stop.code = s->stop.code ? s->stop.code : cairn_error_from_errno(-e);
+		if (s->stop.code == CAIRN_E_FULL && e != -ENOSPC) /* full, but some of it may be there */
+			s->stop.code = CAIRN_E_INTERNAL;
 	}
-	return s->stop.code;
+	return e == -ENOSPC ? CAIRN_E_FULL : s->stop.code;
 }
 
 enum cairn_code store_apply(struct store *s, struct store_command *commands, size_t count, bool sync,
 			    struct cairn_error *error)
 {
 	const struct cairn_engine *ops = &s->engine->ops;
+	enum cairn_code code = CAIRN_OK;
 
 	if (!s->stop.code && count) {
 		s->guard = (struct cairn_guard){ 0 };
@@ -185,7 +188,7 @@ enum cairn_code store_apply(struct store *s, struct store_command *commands, siz
 		for (size_t i = 0; i < count && !s->stop.code; i++)
 			apply_one(s, &commands[i]);
 		ops->read_end(s->engine->handle, &s->guard);
-		if (!s->stop.code && write_batch(s, sync) == CAIRN_OK) {
+		if (!s->stop.code && (code = write_batch(s, sync)) == CAIRN_OK) {
 			pthread_mutex_lock(&s->lock);
 			s->published = s->meta;
 			pthread_mutex_unlock(&s->lock);
@@ -194,5 +197,10 @@ enum cairn_code store_apply(struct store *s, struct store_command *commands, siz
 	}
 	if (s->stop.code && error)
 		*error = s->stop;
+	if (code == CAIRN_E_FULL) { /* the engine has seen nothing of it: as if it had never come */
+		s->meta = s->published;
+		s->stop = (struct cairn_error){ 0 };
+		return code;
+	}
 	return s->stop.code;
 }

@@ -4,7 +4,8 @@
  *
  * Rules for all callbacks:
  * - They return 0 or -errno and put a sentence into *ERROR where they take one. -EUCLEAN means damaged data,
- *   and the sentence then names file and offset; -ENOSPC means a full disk or a size limit.
+ *   and the sentence then names file and offset; -ENOSPC means a full disk or a size limit, and that nothing of
+ *   the batch was written and the handle goes on: a failed write of which that is not sure is another error.
  * - A handle may be used from any thread. There is one writer at a time (write, update, compact, maintain and
  *   destroy are never called at the same time); any number of threads read beside it.
  * - The host's keys have 1 to key_max bytes and never begin with a zero byte: that space is the engine's own.

@@ -1,0 +1,225 @@
+/*
+ * Keys and values as people give them. A key is taken as it stands, unless it looks like a path (./x, ../x,
+ * /x) and lies on a cairn mount: the mount then says the key of the file, or of the nearest folder above a
+ * file that is not there yet, in the attribute user.cairn.key. A value is text, a file or standard input.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+#include "cli.h"
+#include "banned.h"
+
+#define FUSE_MAGIC 0x65735546
+#define KEY_ROOM 8192
+
+static bool path_like(const struct word *w)
+{
+	const char *p = w->text;
+
+	if (strlen(p) != w->len || w->len >= PATH_MAX)
+		return false;
+	return *p == '/' || strcmp(p, ".") == 0 || strcmp(p, "..") == 0 || strncmp(p, "./", 2) == 0 ||
+		strncmp(p, "../", 3) == 0;
+}
+
+/* The key of PATH by its mount, into BUFFER. Its length; -1 where the folder above may know more, -2 where
+ * PATH lies elsewhere. */
+static ssize_t ask_mount(const char *path, char *buffer)
+{
+	struct statfs fs;
+	struct stat st;
+	ssize_t n;
+
+	/* The kernel gives no such attribute of a symbolic link: its folder says where it is. */
+	if (lstat(path, &st) < 0 || S_ISLNK(st.st_mode))
+		return -1;
+	if (statfs(path, &fs) < 0 || (uint32_t)fs.f_type != FUSE_MAGIC)
+		return -2;
+	n = getxattr(path, "user.cairn.key", buffer, KEY_ROOM);
+	return n < 0 ? -2 : n;
+}
+
+/* Cut PATH before its last component, which is returned; NULL where there is nothing to cut. */
+static char *cut(char *path)
+{
+	size_t n = strlen(path);
+	char *slash;
+
+	while (n > 1 && path[n - 1] == '/')
+		path[--n] = 0;
+	slash = strrchr(path, '/');
+	if (!slash || strcmp(slash, "/..") == 0 || strcmp(slash, "/.") == 0)
+		return NULL;
+	*slash = 0;
+	return slash + 1;
+}
+
+/* The key of PATH, which may not be there yet. A NUL-free path gives a key without NUL, but for what the
+ * mount says. */
+static bool mounted_key(const char *path, struct key *k)
+{
+	char *folder = strdup(path), *key = malloc(KEY_ROOM + PATH_MAX), rest[PATH_MAX] = "", *last;
+	ssize_t n = -1;
+
+	while (folder && key && (n = ask_mount(*folder ? folder : "/", key)) == -1) {
+		size_t had = strlen(rest);
+
+		last = cut(folder);
+		if (!last)
+			break;
+		memmove(rest + strlen(last) + 1, rest, had + 1);
+		memcpy(rest, last, strlen(last));
+		rest[strlen(last)] = had ? '/' : 0;
+		if (!*folder && path[0] != '/')
+			break;
+	}
+	if (n > 0 && *rest && key[n - 1] != '/')
+		key[n++] = '/';
+	if (n >= 0) {
+		memcpy(key + n, rest, strlen(rest));
+		*k = (struct key){ cairn_slice(key, (size_t)n + strlen(rest)), key };
+	} else {
+		free(key);
+	}
+	free(folder);
+	return n >= 0;
+}
+
+enum cairn_code key_take(struct cli *c, const struct word *w, struct key *k)
+{
+	*k = (struct key){ word_slice(w), NULL };
+	if (!c->literal && path_like(w))
+		mounted_key(w->text, k);
+	if (k->name.len == 0)
+		return cairn_fail(&c->error, CAIRN_E_INVALID,
+				  k->memory ? "%s is the mount itself, not a key"
+					    : "%sa key has at least one byte",
+				  k->memory ? w->text : "");
+	return CAIRN_OK;
+}
+
+enum cairn_code folder_take(struct cli *c, const struct word *w, struct key *k)
+{
+	char *name;
+
+	*k = (struct key){ w ? word_slice(w) : cairn_slice(NULL, 0), NULL };
+	if (w && !c->literal && path_like(w))
+		mounted_key(w->text, k);
+	if (k->name.len == 0 || ((const char *)k->name.data)[k->name.len - 1] == '/')
+		return CAIRN_OK;
+	name = malloc(k->name.len + 1);
+	if (!name)
+		no_memory();
+	memcpy(name, k->name.data, k->name.len);
+	name[k->name.len] = '/';
+	free(k->memory);
+	*k = (struct key){ cairn_slice(name, k->name.len + 1), name };
+	return CAIRN_OK;
+}
+
+void key_free(struct key *k)
+{
+	free(k->memory);
+	*k = (struct key){ 0 };
+}
+
+static enum cairn_code value_open(struct cli *c, const char *name, struct value *v)
+{
+	struct stat st;
+
+	*v = (struct value){ .fd = open(name, O_RDONLY | O_CLOEXEC), .close = true, .name = name };
+	if (v->fd >= 0 && fstat(v->fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+		close(v->fd);
+		v->fd = -1;
+		errno = EISDIR;
+	}
+	if (v->fd >= 0)
+		return CAIRN_OK;
+	cairn_fail(&c->error, CAIRN_E_INVALID, "%.200s: %s", name, strerror(errno));
+	if (errno == ENOENT)
+		cairn_hint(&c->error, "@FILE reads a file; '@@x' or '--value @x' is the text @x");
+	return CAIRN_E_INVALID;
+}
+
+enum cairn_code value_take(struct cli *c, const struct word *w, bool literal, struct value *v)
+{
+	struct cairn_slice text = word_slice(w);
+
+	if (!literal && strcmp(w->text, "-") == 0) {
+		*v = (struct value){ .fd = STDIN_FILENO, .name = "standard input" };
+		if (!c->input_used)
+			return CAIRN_OK;
+		return cairn_fail(&c->error, CAIRN_E_INVALID,
+				  "standard input holds the commands, it cannot be a value too");
+	}
+	if (!literal && w->text[0] == '@' && w->text[1] != '@')
+		return value_open(c, w->text + 1, v);
+	if (!literal && w->text[0] == '@')
+		text = cairn_slice(w->text + 1, w->len - 1);
+	*v = (struct value){ .text = text, .fd = -1 };
+	return CAIRN_OK;
+}
+
+long value_read(void *value, void *buffer, size_t len)
+{
+	struct value *v = value;
+	ssize_t n;
+
+	if (v->fd < 0) {
+		n = (ssize_t)(len < v->text.len ? len : v->text.len);
+		if (n)
+			memcpy(buffer, v->text.data, (size_t)n);
+		v->text = cairn_slice((const char *)v->text.data + n, v->text.len - (size_t)n);
+	} else {
+		do
+			n = read(v->fd, buffer, len);
+		while (n < 0 && errno == EINTR);
+	}
+	if (n < 0)
+		v->error = errno;
+	else if (v->progress)
+		progress_add(v->progress, (size_t)n);
+	return n;
+}
+
+enum cairn_code value_all(struct cli *c, struct value *v, size_t max, char **data, size_t *len)
+{
+	size_t room = 4096, n = 0;
+	char *p = malloc(room);
+	long got;
+
+	for (;;) {
+		if (!p)
+			no_memory();
+		got = value_read(v, p + n, room - n);
+		if (got <= 0)
+			break;
+		n += (size_t)got;
+		if (n > max)
+			break;
+		if (n == room)
+			p = realloc(p, room *= 2);
+	}
+	if (got < 0 || n > max) {
+		free(p);
+		return got < 0 ? cairn_fail(&c->error, CAIRN_E_INVALID, "%s: %s", v->name, strerror(v->error))
+			       : cairn_fail(&c->error, CAIRN_E_TOO_LARGE,
+					    "%s is longer than %zu bytes, too long here",
+					    v->name ? v->name : "the value", max);
+	}
+	*data = p;
+	*len = n;
+	return CAIRN_OK;
+}
+
+void value_close(struct value *v)
+{
+	if (v->close && v->fd >= 0)
+		close(v->fd);
+	v->fd = -1;
+}

@@ -1,0 +1,456 @@
+/*
+ * The rows: one for each verb, with its options and its page. Help, the manual page, completion and the
+ * command line itself derive from them. A blank line in a page ends a paragraph; blocks that begin with
+ * blanks are examples.
+ */
+#include "cli.h"
+#include "banned.h"
+
+const struct option general_options[] = {
+	{ "server", 's', "LIST", "servers to talk to: unix:PATH or ssh:HOST, several with commas" },
+	{ "volume", 'V', "NAME", "the volume; otherwise $CAIRN_VOLUME, otherwise main" },
+	{ "timeout", 0, "SECONDS", "how long a command may take (5); also 500ms, 2m, 1h" },
+	{ "json", 0, NULL, "results, and errors, as JSON; short for --format json" },
+	{ "format", 0, "FORMAT", "of listings: plain (tabs, no heads), table, json (one object a line)" },
+	{ "key", 0, NULL, "take keys literally, also where they look like a file of a mount" },
+	{ "help", 'h', NULL, "show the page of the command" },
+	{ "version", 0, NULL, "show the version" },
+	{ 0 },
+};
+
+static const struct option put_options[] = {
+	{ "value", 0, "TEXT", "the value, whatever it looks like; instead of VALUE" },
+	{ "if-revision", 0, "N", "only if the key is at revision N (0: only if it is not there)" },
+	{ "if-absent", 0, NULL, "only if the key is not there" },
+	{ "return-old", 0, NULL,
+	  "write the value that was there to standard output, instead of the revision" },
+	{ 0 },
+};
+
+static const struct option del_options[] = {
+	{ "recursive", 'r', NULL, "delete folders: every key below them" },
+	{ "if-revision", 0, "N", "only if the key is at revision N" },
+	{ "return-old", 0, NULL,
+	  "write the value that was there to standard output, instead of the revision" },
+	{ 0 },
+};
+
+static const struct option ls_options[] = {
+	{ "recursive", 'r', NULL, "all keys below the folder, not only its own" },
+	{ "long", 'l', NULL, "kind, size, revision and time, too" },
+	{ "null", '0', NULL, "end each key with a zero byte, for xargs -0" },
+	{ 0 },
+};
+
+static const struct option scan_options[] = {
+	{ "from", 0, "KEY", "begin with this key" },
+	{ "to", 0, "KEY", "end before this key" },
+	{ "limit", 0, "N", "at most N keys" },
+	{ "reverse", 0, NULL, "last key first" },
+	{ "keys-only", 0, NULL, "keys without their values" },
+	{ "null", '0', NULL, "exact bytes: key and value each end with a zero byte" },
+	{ 0 },
+};
+
+static const struct option transfer_options[] = {
+	{ "recursive", 'r', NULL, "a folder: every key below it" },
+	{ 0 },
+};
+
+static const struct option txn_options[] = {
+	{ "each", 0, NULL, "an operation that fails does not undo the others" },
+	{ 0 },
+};
+
+static const struct option health_options[] = {
+	{ "wait", 0, "STATE", "wait until the state is ok, degraded, no-quorum or disconnected" },
+	{ 0 },
+};
+
+static const struct option create_options[] = {
+	{ "engine", 0, "NAME", "its storage engine, or the path of one (./engine.so)" },
+	{ "replication", 0, "NAME", "its replication module" },
+	{ 0 },
+};
+
+static const struct option drop_options[] = {
+	{ "confirm", 0, "NAME", "the volume's name once more" },
+	{ 0 },
+};
+
+static const struct option shell_options[] = {
+	{ "stop", 'e', NULL, "end at the first line that fails" },
+	{ "atomic", 0, NULL, "all lines are one transaction: put, append, del, get, mv, cp" },
+	{ 0 },
+};
+
+static const struct option help_options[] = {
+	{ "man", 0, NULL, "print the manual page cairn(1)" },
+	{ 0 },
+};
+
+static const struct option complete_options[] = {
+	{ "line", 0, "LINE", "a whole command line instead of words" },
+	{ 0 },
+};
+
+static const struct verb plugin_verbs[] = {
+	{ .name = "list",
+	  .aliases = "ls",
+	  .group = "",
+	  .synopsis = "",
+	  .help = "the plugins that were found, and why others were refused",
+	  .page = "",
+	  .run = verb_plugin_list },
+	{ .name = "show",
+	  .aliases = "",
+	  .group = "",
+	  .synopsis = "NAME",
+	  .help = "one plugin: what it can do, and its parameters",
+	  .page = "",
+	  .least = 1,
+	  .most = 1,
+	  .operands = { OPERAND_PLUGIN },
+	  .run = verb_plugin_show },
+	{ 0 },
+};
+
+static const struct verb volume_verbs[] = {
+	{ .name = "list",
+	  .aliases = "ls",
+	  .group = "",
+	  .synopsis = "",
+	  .help = "the volumes of the node",
+	  .page = "",
+	  .run = verb_volume_list },
+	{ .name = "create",
+	  .aliases = "add",
+	  .group = "",
+	  .synopsis = "NAME [PARAMETER=VALUE]...",
+	  .help = "make a volume",
+	  .page = "Parameters are those of its engine; 'cairn plugin show ENGINE' lists them.",
+	  .options = create_options,
+	  .least = 1,
+	  .most = -1,
+	  .run = verb_volume_create },
+	{ .name = "drop",
+	  .aliases = "del delete rm",
+	  .group = "",
+	  .synopsis = "NAME",
+	  .help = "remove a volume and all its keys",
+	  .page = "It wants the name twice, since nothing brings the keys back.",
+	  .options = drop_options,
+	  .least = 1,
+	  .most = 1,
+	  .operands = { OPERAND_VOLUME },
+	  .run = verb_volume_drop },
+	{ .name = "stats",
+	  .aliases = "stat show",
+	  .group = "",
+	  .synopsis = "[NAME]",
+	  .help = "what a volume holds, and what its engine says",
+	  .page = "",
+	  .most = 1,
+	  .operands = { OPERAND_VOLUME },
+	  .run = verb_volume_stats },
+	{ 0 },
+};
+
+static const struct verb config_verbs[] = {
+	{ .name = "list",
+	  .aliases = "ls",
+	  .group = "",
+	  .synopsis = "",
+	  .help = "every setting: its value, its default, and whether it is live",
+	  .page = "",
+	  .run = verb_config_list },
+	{ .name = "get",
+	  .aliases = "",
+	  .group = "",
+	  .synopsis = "SECTION.KEY",
+	  .help = "the value of one setting",
+	  .page = "",
+	  .least = 1,
+	  .most = 1,
+	  .operands = { OPERAND_SETTING },
+	  .run = verb_config_get },
+	{ .name = "set",
+	  .aliases = "put",
+	  .group = "",
+	  .synopsis = "SECTION.KEY VALUE",
+	  .help = "change a live setting",
+	  .page = "The change holds until the daemon's next start; to keep it, write it into the "
+		  "configuration file.",
+	  .least = 2,
+	  .most = 2,
+	  .operands = { OPERAND_SETTING },
+	  .run = verb_config_set },
+	{ 0 },
+};
+
+const struct verb verbs[] = {
+	{ .name = "get",
+	  .aliases = "",
+	  .group = "data",
+	  .synopsis = "KEY",
+	  .help = "read a key's value",
+	  .page = "A pipe or a file gets the value and nothing else, of any size. A terminal gets the "
+		  "newline that is missing "
+		  "at its end, and sees control bytes as \\xHH.\n\n"
+		  "  cairn get app/port\n  cairn get app/core.gz | gunzip\n  cairn get ./app/port",
+	  .least = 1,
+	  .most = 1,
+	  .operands = { OPERAND_KEY },
+	  .run = verb_get },
+	{ .name = "put",
+	  .aliases = "set",
+	  .group = "data",
+	  .synopsis = "KEY VALUE\nKEY @FILE\nKEY -\n--value TEXT KEY",
+	  .help = "write a key's value, and print its revision",
+	  .page = "The value is the text VALUE, the content of a FILE, or (-) standard input, which may be a "
+		  "pipe without an end "
+		  "in sight: a value is sent in pieces and appears as a whole. @@x is the text @x; --value "
+		  "takes any text as it "
+		  "is.\n\n"
+		  "A condition that does not hold is the error conflict (exit status 3), and nothing is "
+		  "written.\n\n"
+		  "  cairn put app/port 8080\n  tar c . | cairn put backup/home.tar -\n  cairn put "
+		  "--if-revision 3 app/port 8081",
+	  .options = put_options,
+	  .least = 1,
+	  .most = 2,
+	  .operands = { OPERAND_KEY, OPERAND_FILE },
+	  .run = verb_put },
+	{ .name = "del",
+	  .aliases = "delete rm",
+	  .group = "data",
+	  .synopsis = "KEY...\n-r FOLDER...",
+	  .help = "delete keys, or whole folders",
+	  .page = "With -r the operand is a folder: 'del -r test' deletes test/a and never touches test2 or "
+		  "the key test. A folder "
+		  "that is too large for one step is deleted page by page.",
+	  .options = del_options,
+	  .least = 1,
+	  .most = -1,
+	  .operands = { OPERAND_KEY, OPERAND_KEY, OPERAND_KEY },
+	  .run = verb_del },
+	{ .name = "ls",
+	  .aliases = "list",
+	  .group = "data",
+	  .synopsis = "[FOLDER]",
+	  .help = "list the keys of a folder",
+	  .page = "Folders end in '/'. On a terminal odd names are quoted as a shell would want them; "
+		  "elsewhere they are exact "
+		  "bytes, one a line, or with -0 ended by a zero byte.\n\n"
+		  "  cairn ls\n  cairn ls -l app\n  cairn ls -r0 app | xargs -0 -n 1 cairn get",
+	  .options = ls_options,
+	  .most = 1,
+	  .operands = { OPERAND_FOLDER },
+	  .run = verb_ls },
+	{ .name = "tree",
+	  .aliases = "",
+	  .group = "data",
+	  .synopsis = "[FOLDER]",
+	  .help = "show a folder and all below it as a tree",
+	  .page = "",
+	  .most = 1,
+	  .operands = { OPERAND_FOLDER },
+	  .run = verb_tree },
+	{ .name = "scan",
+	  .aliases = "",
+	  .group = "data",
+	  .synopsis = "[PREFIX]",
+	  .help = "keys and values in order, by prefix or range",
+	  .page = "PREFIX is any bytes that the keys begin with, not a folder: 'scan test' shows test2 as "
+		  "well. A line is the key, "
+		  "a tab and the value, with \\n, \\t, \\\\ and \\xHH for what does not fit a line. Keys "
+		  "order bytewise.\n\n"
+		  "  cairn scan --from a --to b --limit 10",
+	  .options = scan_options,
+	  .most = 1,
+	  .operands = { OPERAND_KEY },
+	  .run = verb_scan },
+	{ .name = "stat",
+	  .aliases = "",
+	  .group = "data",
+	  .synopsis = "KEY",
+	  .help = "all that is known about a key but its value",
+	  .page = "",
+	  .least = 1,
+	  .most = 1,
+	  .operands = { OPERAND_KEY },
+	  .run = verb_stat },
+	{ .name = "cp",
+	  .aliases = "copy",
+	  .group = "data",
+	  .synopsis = "KEY TARGET\n-r FOLDER TARGET",
+	  .help = "copy a key, or a folder",
+	  .page = "A TARGET that ends in '/' is a folder that a key is put into. The copy is a new key with "
+		  "the value and attributes "
+		  "of the old one. A folder that is too large for one step is copied page by page.",
+	  .options = transfer_options,
+	  .least = 2,
+	  .most = 2,
+	  .operands = { OPERAND_KEY, OPERAND_KEY },
+	  .run = verb_cp },
+	{ .name = "mv",
+	  .aliases = "move rename",
+	  .group = "data",
+	  .synopsis = "KEY TARGET\nFOLDER/ TARGET",
+	  .help = "move a key, or a folder, in one step",
+	  .page = "A TARGET that ends in '/' is a folder that a key is put into. FOLDER/ ends in '/' (or -r "
+		  "says that it is one): all "
+		  "its keys move at once, or none. A folder with too many keys for one step is the error "
+		  "too-large.\n\n"
+		  "  cairn mv app/port app/port.old\n  cairn mv app/ service/",
+	  .options = transfer_options,
+	  .least = 2,
+	  .most = 2,
+	  .operands = { OPERAND_KEY, OPERAND_KEY },
+	  .run = verb_mv },
+	{ .name = "append",
+	  .aliases = "",
+	  .group = "data",
+	  .synopsis = "KEY VALUE\nKEY @FILE\nKEY -",
+	  .help = "add to the end of a value",
+	  .page = "The key is made where it is not there. What is added goes in as one step, so it has at "
+		  "most 240 KiB.",
+	  .least = 2,
+	  .most = 2,
+	  .operands = { OPERAND_KEY, OPERAND_FILE },
+	  .run = verb_append },
+	{ .name = "txn",
+	  .aliases = "",
+	  .group = "data",
+	  .synopsis = "[FILE]",
+	  .help = "conditions and operations as one step, all or nothing",
+	  .page = "Each line of FILE, or of standard input, is a condition behind 'if', or an operation "
+		  "behind 'then' or 'else'. The "
+		  "word may be left out where it is the same as on the line before; lines before the first "
+		  "word are 'then'. Words are "
+		  "quoted as in a shell, # begins a comment. A VALUE may be @FILE.\n\n"
+		  "  if exists KEY          then put KEY VALUE\n"
+		  "  if absent KEY          then append KEY VALUE\n"
+		  "  if revision KEY N      then del KEY\n"
+		  "  if value KEY VALUE     then get KEY\n"
+		  "  if empty FOLDER        then mv KEY KEY\n"
+		  "  if filled FOLDER       then cp KEY KEY\n\n"
+		  "When all conditions hold the 'then' lines are done; otherwise the 'else' lines, and the "
+		  "first line of the output is "
+		  "'else'. Where there is no 'else' line, conditions that do not hold are the error conflict "
+		  "(exit status 3). A get "
+		  "prints its key, a tab and the value; the last line is the revision, where anything was "
+		  "written.\n\n"
+		  "  cairn txn <<'END'\n"
+		  "  if revision app/port 3\n"
+		  "  then put app/port 8081\n"
+		  "       put app/note 'moved by hand'\n"
+		  "  else get app/port\n"
+		  "  END",
+	  .options = txn_options,
+	  .most = 1,
+	  .operands = { OPERAND_FILE },
+	  .run = verb_txn },
+	{ .name = "status",
+	  .aliases = "",
+	  .group = "cluster",
+	  .synopsis = "",
+	  .help = "the nodes and the volumes, and how they are",
+	  .page = "",
+	  .run = verb_status },
+	{ .name = "health",
+	  .aliases = "",
+	  .group = "cluster",
+	  .synopsis = "",
+	  .help = "one line, and an exit status, for monitoring",
+	  .page = "The exit status is 0 for ok, 1 for degraded, 2 for no-quorum and 3 for disconnected: no "
+		  "daemon answers. --wait "
+		  "waits for a state, without end unless --timeout is given, and then ends with 0.",
+	  .options = health_options,
+	  .run = verb_health },
+	{ .name = "plugin",
+	  .aliases = "plugins",
+	  .group = "cluster",
+	  .synopsis = "",
+	  .help = "the engines and modules that can be used",
+	  .page = "",
+	  .verbs = plugin_verbs },
+	{ .name = "volume",
+	  .aliases = "volumes",
+	  .group = "cluster",
+	  .synopsis = "",
+	  .help = "keyspaces with an engine of their own",
+	  .page = "",
+	  .verbs = volume_verbs },
+	{ .name = "config",
+	  .aliases = "",
+	  .group = "upkeep",
+	  .synopsis = "",
+	  .help = "the daemon's settings",
+	  .page = "",
+	  .verbs = config_verbs },
+	{ .name = "log-level",
+	  .aliases = "",
+	  .group = "upkeep",
+	  .synopsis = "[MODULE] [LEVEL]",
+	  .help = "how much the daemon logs",
+	  .page = "Without operands: what each module logs. LEVEL alone is for all modules. The levels are "
+		  "error, warn, info, debug "
+		  "and trace.",
+	  .most = 2,
+	  .operands = { OPERAND_MODULE, OPERAND_LEVEL },
+	  .run = verb_log_level },
+	{ .name = "metrics",
+	  .aliases = "",
+	  .group = "upkeep",
+	  .synopsis = "",
+	  .help = "counters and latencies, in the text format of Prometheus",
+	  .page = "",
+	  .run = verb_metrics },
+	{ .name = "shell",
+	  .aliases = "",
+	  .group = "other",
+	  .synopsis = "",
+	  .help = "many commands over one connection",
+	  .page = "On a terminal: a prompt, with completion of commands and keys (Tab) and a history. Each "
+		  "line is a command as "
+		  "behind 'cairn', quoted as in a shell; # begins a comment; 'exit' ends. A line that begins "
+		  "with a blank is not "
+		  "kept in the history.\n\n"
+		  "From a file or a pipe: put, del and get lines are sent without waiting for the answers of "
+		  "those before them, "
+		  "where they are about other keys; the output keeps the order of the lines. An error is "
+		  "shown with its line, the "
+		  "lines behind it are done all the same, and the exit status is that of the first line that "
+		  "failed. With --stop "
+		  "nothing behind such a line is sent.\n\n"
+		  "  cairn shell < lines\n  cairn ls -r old | sed 's/^/del /' | cairn shell --atomic",
+	  .options = shell_options,
+	  .run = verb_shell },
+	{ .name = "proxy",
+	  .aliases = "",
+	  .group = "other",
+	  .synopsis = "",
+	  .help = "connect standard input and output to the daemon",
+	  .page = "This is what -s ssh:HOST runs on HOST.",
+	  .run = verb_proxy },
+	{ .name = "help",
+	  .aliases = "",
+	  .group = "other",
+	  .synopsis = "[COMMAND]",
+	  .help = "this help",
+	  .page = "",
+	  .options = help_options,
+	  .most = 1,
+	  .operands = { OPERAND_TOPIC },
+	  .run = verb_help },
+	{ .name = "complete",
+	  .aliases = "",
+	  .synopsis = "[--] WORD...\n--line LINE",
+	  .help = "ways to go on with the last word",
+	  .page = "For the completion of shells: one candidate a line, some with a tab and a line of help.",
+	  .options = complete_options,
+	  .most = -1,
+	  .run = verb_complete },
+	{ 0 },
+};

@@ -1,1 +1,2 @@
-dist_man_MANS += %D%/cairn-protocol.7
+dist_man_MANS += %D%/cairn-protocol.7 %D%/cairn.3
+EXTRA_DIST += %D%/example.c

@@ -15,5 +15,6 @@ EXTRA_DIST += %D%/README.md
 check_PROGRAMS += t/unit/u-client
 TESTS += t/unit/u-client
 EXTRA_DIST += t/lib/fake.h
+BATS += t/4100-libcairn.bats
 t_unit_u_client_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_client_LDADD = libclient.la

@@ -24,7 +24,7 @@ TESTS += $(BATS)
 EXTRA_DIST += $(BATS) %D%/lib/tap.h
 
 cairndir = $(datadir)/cairn
-dist_cairn_DATA =
+dist_cairn_DATA = %D%/lib/cairn.bash
 
 check_PROGRAMS += t/unit/u-base
 TESTS += t/unit/u-base

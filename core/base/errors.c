@@ -90,16 +90,23 @@ void cairn_hint(struct cairn_error *e, const char *format, ...)
 
 void cairn_error_prefix(struct cairn_error *e, const char *format, ...)
 {
-	char was[sizeof(e->message)];
+	const size_t size = sizeof(e->message);
+	char context[sizeof(e->message)];
+	size_t n, keep;
 	va_list args;
-	int n;
 
 	if (!e)
 		return;
-	memcpy(was, e->message, sizeof(was));
 	va_start(args, format);
-	n = vsnprintf(e->message, sizeof(e->message), format, args);
+	vsnprintf(context, size, format, args);
 	va_end(args);
-	if (n >= 0 && (size_t)n < sizeof(e->message))
-		snprintf(e->message + n, sizeof(e->message) - (size_t)n, ": %s", was);
+	n = strlen(context);
+	if (n + 2 >= size)
+		return;
+	/* What does not fit any more is lost at the end of the sentence. */
+	keep = strnlen(e->message, size - n - 3);
+	memmove(e->message + n + 2, e->message, keep);
+	memcpy(e->message, context, n);
+	memcpy(e->message + n, ": ", 2);
+	e->message[n + 2 + keep] = 0;
 }

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <cairn/replication.h>
+#include "banned.h"
 
 struct none {
 	const struct cairn_replication_host *host;

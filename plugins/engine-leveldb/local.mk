@@ -1,4 +1,5 @@
 if WITH_ENGINE_LEVELDB
+dist_man_MANS += %D%/cairn-engine-leveldb.7
 pkglib_LTLIBRARIES += engine-leveldb.la
 endif
 engine_leveldb_la_SOURCES = %D%/leveldb.c %D%/cache.c %D%/cache.h %D%/folder.c %D%/folder.h \
@@ -17,3 +18,4 @@ TESTS += t/unit/u-logfile
 t_unit_u_logfile_SOURCES = t/unit/u-logfile.c %D%/logfile.c %D%/table.c
 t_unit_u_logfile_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/%D%
 t_unit_u_logfile_LDADD = libbase.la
+EXTRA_DIST += %D%/README.md %D%/format.md

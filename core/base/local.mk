@@ -2,7 +2,8 @@
 noinst_LTLIBRARIES += libbase.la
 libbase_la_SOURCES = %D%/errors.c %D%/message.c %D%/operations.c %D%/le.h %D%/banned.h \
 	%D%/crc32c.c %D%/crc32c.h %D%/files.c %D%/files.h %D%/sys.c %D%/sys.h %D%/clock.c %D%/clock.h \
-	%D%/buffer.c %D%/buffer.h %D%/prometheus.c %D%/prometheus.h %D%/nearest.c %D%/nearest.h
+	%D%/buffer.c %D%/buffer.h %D%/prometheus.c %D%/prometheus.h %D%/nearest.c %D%/nearest.h \
+	%D%/btree.c %D%/btree.h
 libbase_la_CPPFLAGS = $(BASE_CPPFLAGS)
 EXTRA_DIST += %D%/README.md %D%/message.md
 
@@ -16,3 +17,14 @@ check_PROGRAMS += t/unit/u-json
 TESTS += t/unit/u-json
 t_unit_u_json_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_json_LDADD = libjson.la libbase.la
+
+check_PROGRAMS += t/unit/u-btree
+TESTS += t/unit/u-btree
+t_unit_u_btree_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_btree_LDADD = libbase.la
+t_unit_u_btree_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=realloc
+
+# Speed of the tree alone; not part of the checks: make t/bench/btree
+EXTRA_PROGRAMS += t/bench/btree
+t_bench_btree_CPPFLAGS = $(TEST_CPPFLAGS)
+t_bench_btree_LDADD = libbase.la

@@ -1,92 +1,36 @@
 /*
- * The memory engine: a sorted array of counted entries that snapshots and guards hold, and that a batch
- * copies when somebody else holds it. Nothing fails but for want of memory, before anything has changed.
+ * The memory engine: everything in one versioned tree (core/base/btree.h), gone when it is closed. Batches,
+ * snapshots and guards are the tree's own; this file translates. It fails only for want of memory, or of room
+ * under its limit, and then the batch has changed nothing.
  */
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <cairn/engine.h>
+#include "btree.h"
+#include "clock.h"
 #include "banned.h"
 
-struct entry {
-	_Atomic unsigned uses; /* arrays that hold it */
-	size_t key_len, value_len;
-	char bytes[]; /* key, value */
-};
-
-struct state {
-	unsigned uses; /* under the lock */
-	size_t count, cap;
-	struct cairn_position position;
-	struct entry *entries[];
+static const struct cairn_param memory_params[] = {
+	{ "limit", CAIRN_PARAM_SIZE, "0", false,
+	  "refuse batches that grow the data beyond this many bytes; 0 is no limit" },
+	{ .name = NULL },
 };
 
 struct memory {
-	pthread_mutex_t lock; /* over now, and the uses of states */
-	struct state *now;
+	struct btree *tree;
+	uint64_t limit; /* bytes, for the sentence */
 };
 
-static struct cairn_slice key_of(const struct entry *e)
+_Static_assert(sizeof(struct btree_guard) <= sizeof(struct cairn_guard), "a guard holds the tree's");
+
+static struct btree *tree_of(void *handle)
 {
-	return cairn_slice(e->bytes, e->key_len);
+	return ((struct memory *)handle)->tree;
 }
 
-static struct cairn_slice value_of(const struct entry *e)
+static struct btree_guard *guard_of(struct cairn_guard *guard)
 {
-	return cairn_slice(e->bytes + e->key_len, e->value_len);
-}
-
-static void entry_drop(struct entry *e)
-{
-	if (atomic_fetch_sub(&e->uses, 1) == 1)
-		free(e);
-}
-
-static struct state *hold(struct memory *m)
-{
-	struct state *s;
-
-	pthread_mutex_lock(&m->lock);
-	s = m->now;
-	s->uses++;
-	pthread_mutex_unlock(&m->lock);
-	return s;
-}
-
-static void drop(struct memory *m, struct state *s)
-{
-	bool last;
-
-	pthread_mutex_lock(&m->lock);
-	last = --s->uses == 0;
-	pthread_mutex_unlock(&m->lock);
-	if (!last)
-		return;
-	for (size_t i = 0; i < s->count; i++)
-		entry_drop(s->entries[i]);
-	free(s);
-}
-
-/* The first place whose key is not below KEY. */
-static size_t place(const struct state *s, struct cairn_slice key)
-{
-	size_t low = 0, high = s->count;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (cairn_slice_cmp(key_of(s->entries[middle]), key) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-static bool there(const struct state *s, size_t at, struct cairn_slice key)
-{
-	return at < s->count && cairn_slice_eq(key_of(s->entries[at]), key);
+	return (struct btree_guard *)guard;
 }
 
 static int memory_open(const char *dir, const struct cairn_value *values, void **handle,
@@ -95,245 +39,190 @@ static int memory_open(const char *dir, const struct cairn_value *values, void *
 	struct memory *m = calloc(1, sizeof(*m));
 
 	(void)dir;
-	(void)values;
-	(void)error;
-	if (!m || !(m->now = calloc(1, sizeof(*m->now)))) {
+	if (m)
+		m->tree = btree_new(values[0].number);
+	if (!m || !m->tree) {
 		free(m);
+		cairn_fail(error, CAIRN_E_INTERNAL, "no memory");
 		return -ENOMEM;
 	}
-	m->now->uses = 1;
-	pthread_mutex_init(&m->lock, NULL);
+	m->limit = values[0].number;
 	*handle = m;
 	return 0;
 }
 
 static void memory_close(void *handle)
 {
-	struct memory *m = handle;
-
-	drop(m, m->now);
-	pthread_mutex_destroy(&m->lock);
-	free(m);
+	btree_free(tree_of(handle));
+	free(handle);
 }
 
 static void memory_read_begin(void *handle, struct cairn_guard *guard)
 {
-	guard->engine[0] = hold(handle);
+	btree_read_begin(tree_of(handle), guard_of(guard));
 }
 
 static void memory_read_end(void *handle, struct cairn_guard *guard)
 {
-	drop(handle, guard->engine[0]);
+	btree_read_end(tree_of(handle), guard_of(guard));
 }
 
 static int memory_get(void *handle, struct cairn_guard *guard, void *snapshot, struct cairn_slice key,
 		      unsigned flags, struct cairn_slice *value)
 {
-	struct state *s = snapshot ? snapshot : guard->engine[0];
-	size_t at = place(s, key);
-
 	(void)handle;
 	(void)flags;
-	if (!there(s, at, key))
-		return -ENOENT;
-	*value = value_of(s->entries[at]);
-	return 0;
+	return btree_get(guard_of(guard), snapshot, key, value) ? 0 : -ENOENT;
 }
 
-static struct entry *entry_new(const struct cairn_write *w)
+static int step(struct btree *t, const struct cairn_write *w)
 {
-	size_t len = 0;
-	struct entry *e;
-	char *p;
-
-	for (int i = 0; i < w->iov_count; i++)
-		len += w->iov[i].iov_len;
-	e = malloc(sizeof(*e) + w->key.len + len);
-	if (!e)
-		return NULL;
-	e->uses = 1;
-	e->key_len = w->key.len;
-	e->value_len = len;
-	memcpy(e->bytes, w->key.data, w->key.len);
-	p = e->bytes + w->key.len;
-	for (int i = 0; i < w->iov_count; i++) {
-		memcpy(p, w->iov[i].iov_base, w->iov[i].iov_len);
-		p += w->iov[i].iov_len;
+	switch (w->kind) {
+	case CAIRN_WRITE_PUT:
+		return btree_put(t, w->key, w->iov, w->iov_count);
+	case CAIRN_WRITE_DELETE:
+		return btree_delete(t, w->key);
+	case CAIRN_WRITE_DELETE_RANGE:
+		return btree_delete_range(t, w->key, w->end);
 	}
-	return e;
+	return -EINVAL;
 }
 
-static void remove_range(struct state *s, size_t from, size_t to)
+/* End a batch whose steps gave R. */
+static int finish(struct memory *m, int r, const struct btree_tag *tag, struct cairn_error *error)
 {
-	for (size_t i = from; i < to; i++)
-		entry_drop(s->entries[i]);
-	memmove(s->entries + from, s->entries + to, (s->count - to) * sizeof(*s->entries));
-	s->count -= to - from;
-}
-
-static void step(struct state *s, const struct cairn_write *w, struct entry *e)
-{
-	size_t at = place(s, w->key), end;
-
-	if (w->kind == CAIRN_WRITE_DELETE_RANGE) {
-		end = w->end.len ? place(s, w->end) : s->count;
-		if (end > at)
-			remove_range(s, at, end);
-	} else if (w->kind == CAIRN_WRITE_DELETE) {
-		if (there(s, at, w->key))
-			remove_range(s, at, at + 1);
-	} else if (there(s, at, w->key)) {
-		entry_drop(s->entries[at]);
-		s->entries[at] = e;
-	} else {
-		memmove(s->entries + at + 1, s->entries + at, (s->count - at) * sizeof(*s->entries));
-		s->entries[at] = e;
-		s->count++;
-	}
-}
-
-/* A copy of the state now with room for MORE entries; the caller publishes it. */
-static struct state *copy(const struct state *s, size_t more)
-{
-	size_t cap = s->count + more + s->count / 4;
-	struct state *n = malloc(sizeof(*n) + cap * sizeof(*n->entries));
-
-	if (!n)
-		return NULL;
-	*n = *s;
-	n->uses = 1;
-	n->cap = cap;
-	memcpy(n->entries, s->entries, s->count * sizeof(*s->entries));
-	for (size_t i = 0; i < n->count; i++)
-		n->entries[i]->uses++;
-	return n;
+	if (r)
+		btree_abort(m->tree);
+	else
+		r = btree_commit(m->tree, tag);
+	if (r == -ENOSPC)
+		cairn_fail(error, CAIRN_E_FULL, "the data would be larger than the limit of %llu bytes",
+			   (unsigned long long)m->limit);
+	else if (r)
+		cairn_fail(error, cairn_error_from_errno(-r), "cannot take the batch: %s", strerror(-r));
+	return r;
 }
 
 static int memory_write(void *handle, const struct cairn_batch *batch, bool sync, struct cairn_error *error)
 {
-	struct entry **fresh = calloc(batch->count + 1, sizeof(*fresh));
+	struct btree_tag tag = { batch->position.index, batch->position.term };
 	struct memory *m = handle;
-	struct state *s, *old = NULL;
-	int r = fresh ? 0 : -ENOMEM;
+	int r = 0;
 
 	(void)sync;
-	(void)error;
+	btree_begin(m->tree);
 	for (size_t i = 0; r == 0 && i < batch->count; i++)
-		if (batch->writes[i].kind == CAIRN_WRITE_PUT && !(fresh[i] = entry_new(&batch->writes[i])))
-			r = -ENOMEM;
-	pthread_mutex_lock(&m->lock);
-	s = m->now;
-	if (r == 0 && (s->uses > 1 || s->count + batch->count > s->cap)) {
-		old = s;
-		s = copy(old, batch->count);
-		r = s ? 0 : -ENOMEM;
-	}
-	for (size_t i = 0; r == 0 && i < batch->count; i++)
-		step(s, &batch->writes[i], fresh[i]);
-	if (r == 0) {
-		s->position = batch->position;
-		m->now = s;
-	}
-	pthread_mutex_unlock(&m->lock);
-	if (r == 0 && old)
-		drop(m, old);
-	for (size_t i = 0; r && fresh && i < batch->count; i++)
-		free(fresh[i]);
-	free(fresh);
-	return r;
+		r = step(m->tree, &batch->writes[i]);
+	return finish(m, r, &tag, error);
+}
+
+static int memory_update(void *handle, struct cairn_slice key, const struct cairn_update *update)
+{
+	struct memory *m = handle;
+
+	btree_begin(m->tree);
+	return finish(m, btree_update(m->tree, key, update->decide, update->arg), NULL, NULL);
 }
 
 static int memory_position(void *handle, struct cairn_position *position)
 {
-	struct state *s = hold(handle);
+	struct btree_facts facts;
 
-	*position = s->position;
-	drop(handle, s);
+	btree_facts(tree_of(handle), &facts);
+	*position = (struct cairn_position){ facts.tag.a, facts.tag.b };
+	return 0;
+}
+
+static int memory_sync(void *handle, struct cairn_error *error)
+{
+	(void)handle;
+	(void)error;
 	return 0;
 }
 
 static int memory_snapshot(void *handle, void **snapshot)
 {
-	*snapshot = hold(handle);
+	*snapshot = btree_snapshot(tree_of(handle));
 	return 0;
 }
 
 static void memory_release(void *handle, void *snapshot)
 {
-	drop(handle, snapshot);
+	btree_release(tree_of(handle), snapshot);
 }
-
-struct iterator {
-	struct memory *memory;
-	struct state *state;
-	size_t next, left;
-	bool reverse;
-};
 
 static int memory_iter_open(void *handle, void *snapshot, struct cairn_slice from, struct cairn_slice to,
 			    unsigned flags, void **iterator)
 {
-	struct iterator *it = calloc(1, sizeof(*it));
-	size_t begin, end;
-
-	if (!it)
-		return -ENOMEM;
-	it->memory = handle;
-	it->state = snapshot ? snapshot : hold(handle);
-	if (snapshot) {
-		pthread_mutex_lock(&it->memory->lock);
-		it->state->uses++;
-		pthread_mutex_unlock(&it->memory->lock);
-	}
-	begin = place(it->state, from);
-	end = to.len ? place(it->state, to) : it->state->count;
-	it->left = end > begin ? end - begin : 0;
-	it->reverse = flags & CAIRN_READ_REVERSE;
-	it->next = it->reverse ? end : begin;
-	*iterator = it;
-	return 0;
+	*iterator = btree_iter_open(tree_of(handle), snapshot, from, to, flags & CAIRN_READ_REVERSE);
+	return *iterator ? 0 : -ENOMEM;
 }
 
 static int memory_iter_next(void *iterator, struct cairn_slice *key, struct cairn_slice *value)
 {
-	struct iterator *it = iterator;
-	struct entry *e;
-
-	if (it->left == 0) {
+	if (!btree_next(iterator, key, value))
 		*key = *value = cairn_slice(NULL, 0);
-		return 0;
-	}
-	it->left--;
-	e = it->state->entries[it->reverse ? --it->next : it->next++];
-	*key = key_of(e);
-	*value = value_of(e);
 	return 0;
 }
 
 static void memory_iter_close(void *iterator)
 {
-	struct iterator *it = iterator;
+	btree_iter_close(iterator);
+}
 
-	drop(it->memory, it->state);
-	free(it);
+static void memory_stats(void *handle, cairn_stat_fn *fn, void *arg)
+{
+	struct btree_facts facts;
+
+	btree_facts(tree_of(handle), &facts);
+	fn(arg, "keys", "", facts.keys);
+	fn(arg, "bytes", "bytes", facts.bytes);
+	fn(arg, "memory", "bytes", facts.memory);
+	fn(arg, "limit", "bytes", ((struct memory *)handle)->limit);
+	fn(arg, "snapshots", "", facts.snapshots);
+}
+
+static int memory_compact(void *handle, struct cairn_error *error)
+{
+	(void)error;
+	while (btree_reclaim(tree_of(handle), 1024))
+		;
+	return 0;
+}
+
+static int memory_maintain(void *handle, uint64_t budget_us, bool *more)
+{
+	uint64_t end = clock_boot_ns() + budget_us * 1000;
+
+	do
+		*more = btree_reclaim(tree_of(handle), 1024);
+	while (*more && clock_boot_ns() < end);
+	return 0;
 }
 
 static struct cairn_engine memory = {
 	.name = "memory",
 	.help = "everything in memory, gone when the daemon stops",
-	.caps = CAIRN_ENGINE_ORDERED | CAIRN_ENGINE_SNAPSHOT,
+	.caps = CAIRN_ENGINE_ORDERED | CAIRN_ENGINE_SNAPSHOT | CAIRN_ENGINE_PARALLEL_READS,
+	.key_max = BTREE_KEY_MAX,
+	.params = memory_params,
 	.open = memory_open,
 	.close = memory_close,
 	.read_begin = memory_read_begin,
 	.read_end = memory_read_end,
 	.get = memory_get,
 	.write = memory_write,
+	.update = memory_update,
 	.position = memory_position,
+	.sync = memory_sync,
 	.snapshot = memory_snapshot,
 	.release = memory_release,
 	.iter_open = memory_iter_open,
 	.iter_next = memory_iter_next,
 	.iter_close = memory_iter_close,
+	.stats = memory_stats,
+	.compact = memory_compact,
+	.maintain = memory_maintain,
 };
 
 CAIRN_ENGINE_REGISTER(memory)

@@ -100,8 +100,8 @@ struct cairn_engine {
 	void (*read_begin)(void *handle, struct cairn_guard *guard);
 	void (*read_end)(void *handle, struct cairn_guard *guard);
 	/*
-	 * Lend the value of KEY in SNAPSHOT (NULL: now) until GUARD ends. -ENOENT where there is none; -EAGAIN only
-	 * with NO_WAIT. Required.
+	 * Lend the value of KEY in SNAPSHOT (NULL: now) until GUARD ends; a snapshot is released after the guards that read
+	 * from it have ended. -ENOENT where there is none; -EAGAIN only with NO_WAIT. Required.
 	 */
 	int (*get)(void *handle, struct cairn_guard *guard, void *snapshot, struct cairn_slice key, unsigned flags,
 		   struct cairn_slice *value);

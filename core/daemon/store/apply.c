@@ -5,7 +5,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include "state.h"
+#include "requests.h"
 #include "le.h"
 #include "banned.h"
 
@@ -13,6 +13,17 @@ static operation_fn *const operations[CAIRN_OPERATION_COUNT] = {
 	[CAIRN_OP_PUT] = op_put,
 	[CAIRN_OP_DELETE] = op_delete,
 	[CAIRN_OP_GET] = op_get,
+	[CAIRN_OP_TXN] = op_txn,
+	[CAIRN_OP_SET_ATTRIBUTES] = op_set_attributes,
+	[CAIRN_OP_MOVE] = op_move,
+	[CAIRN_OP_MOVE_PREFIX] = op_move_prefix,
+	[CAIRN_OP_STAGE] = op_stage,
+	[CAIRN_OP_COPY] = op_copy,
+	[CAIRN_OP_COPY_PREFIX] = op_copy_prefix,
+	[CAIRN_OP_DELETE_PREFIX] = op_delete_prefix,
+	[CAIRN_OP_APPEND] = op_append,
+	[CAIRN_OP_PATCH] = op_patch,
+	[CAIRN_OP_SWAP] = op_swap,
 };
 
 enum cairn_code work_operation(struct work *w, unsigned op, const struct args *a)
@@ -22,39 +33,53 @@ enum cairn_code work_operation(struct work *w, unsigned op, const struct args *a
 	return code ? code : operations[op](w, a);
 }
 
-/* Where a command began: what a failure brings back. */
-struct mark {
-	struct meta meta;
-	size_t pending;
-	size_t answer;
-};
-
-static struct mark mark(const struct work *w)
+struct mark work_mark(const struct work *w)
 {
-	return (struct mark){ w->s->meta, pending_mark(&w->s->pending), w->answer->len };
+	return (struct mark){ w->s->meta, pending_mark(&w->s->pending), w->answer->len, w->ordinal };
 }
 
-static void undo(struct work *w, const struct mark *m)
+void work_undo(struct work *w, const struct mark *m)
 {
 	w->s->meta = m->meta;
 	pending_undo(&w->s->pending, m->pending);
 	cairn_msg_truncate(w->answer, m->answer);
+	w->ordinal = m->ordinal;
 }
 
 static enum cairn_code do_command(struct work *w, unsigned op, const struct args *a)
 {
-	struct mark m = mark(w);
-	enum cairn_code code;
+	struct mark m = work_mark(w);
+	bool hold = true;
+	enum cairn_code code = CAIRN_OK;
 
-	code = work_operation(w, op, a);
+	if (op != CAIRN_OP_TXN && args_has(a, CAIRN_F_GUARD))
+		code = guards_hold(w, a, &hold);
+	if (!code)
+		code = hold ? work_operation(w, op, a) : CAIRN_E_CONFLICT;
 	if (code) {
-		undo(w, &m);
+		work_undo(w, &m);
 		return code;
 	}
 	if (w->ordinal)
 		w->s->meta.revision = w->revision;
 	cairn_msg_u64(w->answer, CAIRN_F_REVISION, w->s->meta.revision);
 	return CAIRN_OK;
+}
+
+/* DO a command whose client wants its result again where it was done already. */
+static enum cairn_code do_once(struct work *w, unsigned op, const struct args *a, uint64_t index)
+{
+	struct request q;
+	bool done;
+	enum cairn_code code = requests_begin(w, a, &q, &done);
+
+	if (!done) {
+		code = do_command(w, op, a);
+		if (!w->s->stop.code)
+			requests_end(w, &q, index, code);
+	}
+	cairn_msg_u64(w->answer, CAIRN_F_APPLIED, index);
+	return code;
 }
 
 /* A command that this release does not know: going on would make this replica differ from the others. */
@@ -90,7 +115,9 @@ static void apply_one(struct store *s, struct store_command *c)
 	w.revision = s->meta.revision + 1;
 	w.author = args_bytes(&a, CAIRN_F_AUTHOR);
 	w.face = args_bytes(&a, CAIRN_F_FACE);
-	c->code = do_command(&w, op, &a);
+	if (requests_evict(&w) == CAIRN_OK)
+		c->code = args_has(&a, CAIRN_F_CLIENT) ? do_once(&w, op, &a, c->position.index)
+						       : do_command(&w, op, &a);
 	pending_keep(&s->pending);
 	if (cairn_msg_error(w.answer) && !s->stop.code)
 		cairn_fail(&s->stop, CAIRN_E_INTERNAL, "no memory left for an answer");
@@ -200,7 +227,7 @@ enum cairn_code store_apply(struct store *s, struct store_command *commands, siz
 	if (code == CAIRN_E_FULL) { /* the engine has seen nothing of it: as if it had never come */
 		s->meta = s->published;
 		s->stop = (struct cairn_error){ 0 };
-		return code;
+		return requests_reload(s) ? s->stop.code : code;
 	}
 	return s->stop.code;
 }

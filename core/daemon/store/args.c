@@ -11,7 +11,7 @@
 #define COMMAND \
 	(FIELD(TIME) | FIELD(CLIENT) | FIELD(SEQUENCE) | FIELD(LOWEST) | FIELD(BORN) | FIELD(AUTHOR) | \
 	 FIELD(FACE) | FIELD(VOLUME) | FIELD(TIMEOUT_MS))
-#define VALUE_OR_UPLOAD (FIELD(VALUE) | FIELD(UPLOAD) | FIELD(SIZE))
+#define CONTENT (FIELD(VALUE) | FIELD(UPLOAD) | FIELD(SIZE))
 
 struct row {
 	field_set needs, takes;
@@ -21,10 +21,22 @@ struct row {
 static const struct row rows[CAIRN_OPERATION_COUNT] = {
 	[CAIRN_OP_GET] = { FIELD(KEY), FIELD(META_ONLY) | FIELD(OFFSET) | FIELD(LENGTH), false, true },
 	[CAIRN_OP_PUT] = { FIELD(KEY),
-			   VALUE_OR_UPLOAD | FIELD(ATTRIBUTES) | FIELD(KIND) | FIELD(RETURN_OLD) |
-				   FIELD(GUARD),
-			   true, true },
+			   CONTENT | FIELD(ATTRIBUTES) | FIELD(KIND) | FIELD(RETURN_OLD) | FIELD(GUARD), true,
+			   true },
 	[CAIRN_OP_DELETE] = { FIELD(KEY), FIELD(RETURN_OLD) | FIELD(GUARD), true, true },
+	[CAIRN_OP_TXN] = { 0, FIELD(GUARD) | FIELD(THEN) | FIELD(ELSE) | FIELD(EACH), true, false },
+	[CAIRN_OP_SET_ATTRIBUTES] = { FIELD(KEY) | FIELD(ATTRIBUTES), FIELD(KIND) | FIELD(GUARD), true,
+				      true },
+	[CAIRN_OP_MOVE] = { FIELD(KEY) | FIELD(TO), FIELD(GUARD), true, true },
+	[CAIRN_OP_MOVE_PREFIX] = { FIELD(PREFIX) | FIELD(TO), FIELD(GUARD), true, true },
+	[CAIRN_OP_STAGE] = { FIELD(UPLOAD), FIELD(INDEX) | FIELD(VALUE), true, false },
+	[CAIRN_OP_COPY] = { FIELD(KEY) | FIELD(TO), FIELD(GUARD), true, true },
+	[CAIRN_OP_COPY_PREFIX] = { FIELD(PREFIX) | FIELD(TO), FIELD(GUARD), true, true },
+	[CAIRN_OP_DELETE_PREFIX] = { FIELD(PREFIX), FIELD(GUARD), true, true },
+	[CAIRN_OP_APPEND] = { FIELD(KEY), CONTENT | FIELD(ATTRIBUTES) | FIELD(GUARD), true, true },
+	[CAIRN_OP_PATCH] = { FIELD(KEY), CONTENT | FIELD(OFFSET) | FIELD(ATTRIBUTES) | FIELD(GUARD), true,
+			     true },
+	[CAIRN_OP_SWAP] = { FIELD(KEY) | FIELD(TO), FIELD(GUARD), true, true },
 };
 
 int args_parse(struct cairn_slice fields, struct args *a)

@@ -1,5 +1,5 @@
-/* Operations on one key and its whole value: put, delete, and get inside a transaction. */
-#include "state.h"
+/* Operations on one key and its whole value: put, delete, set-attributes, and get inside a transaction. */
+#include "content.h"
 #include "banned.h"
 
 static void answer_old(struct work *w, const struct live *old)
@@ -22,8 +22,9 @@ enum cairn_code op_put(struct work *w, const struct args *a)
 		return code;
 	if (args_has(a, CAIRN_F_KIND))
 		next.head.kind = *(const unsigned char *)args_bytes(a, CAIRN_F_KIND).data;
-	next.content = args_bytes(a, CAIRN_F_VALUE);
-	next.head.length = next.content.len;
+	code = content_given(w, a, &next);
+	if (code)
+		return code;
 	same_kind = l.found && l.r.head.kind == next.head.kind;
 	code = attributes_merge(w, same_kind ? l.r.attributes : cairn_slice(NULL, 0),
 				args_bytes(a, CAIRN_F_ATTRIBUTES), false, &next.attributes);
@@ -45,10 +46,41 @@ enum cairn_code op_delete(struct work *w, const struct args *a)
 
 	code = live_need(w, a->body[CAIRN_F_KEY], &l);
 	if (!code)
-		code = live_remove(w, &l);
+		code = live_remove(w, &l, false);
 	if (!code && args_bool(a, CAIRN_F_RETURN_OLD))
 		answer_old(w, &l);
 	return code;
+}
+
+enum cairn_code op_set_attributes(struct work *w, const struct args *a)
+{
+	struct record next;
+	struct live l;
+	enum cairn_code code;
+
+	code = live_need(w, a->body[CAIRN_F_KEY], &l);
+	if (code)
+		return code;
+	next = live_continue(&l.r);
+	if (args_has(a, CAIRN_F_KIND))
+		next.head.kind = *(const unsigned char *)args_bytes(a, CAIRN_F_KIND).data;
+	code = attributes_merge(w, l.r.attributes, args_bytes(a, CAIRN_F_ATTRIBUTES), true, &next.attributes);
+	return code ? code : live_replace(w, &l, &next, CHANGE_ATTRIBUTES);
+}
+
+/* The bytes that A asks for of R's value, as VALUE. */
+static enum cairn_code answer_range(struct work *w, const struct args *a, const struct record *r)
+{
+	uint64_t from = args_u64(a, CAIRN_F_OFFSET, 0), length = args_u64(a, CAIRN_F_LENGTH, UINT64_MAX);
+	unsigned char *room;
+
+	from = from < r->head.length ? from : r->head.length;
+	length = length < r->head.length - from ? length : r->head.length - from;
+	if (w->answer->len + length > CAIRN_PAYLOAD_MAX)
+		return cairn_fail(w->error, CAIRN_E_TOO_LARGE,
+				  "the answers of one transaction have at most %u bytes", CAIRN_PAYLOAD_MAX);
+	room = cairn_msg_room(w->answer, CAIRN_F_VALUE, length);
+	return room ? content_read(w, r, from, length, room) : CAIRN_OK;
 }
 
 enum cairn_code op_get(struct work *w, const struct args *a)
@@ -57,7 +89,8 @@ enum cairn_code op_get(struct work *w, const struct args *a)
 	struct live l;
 
 	code = live_need(w, a->body[CAIRN_F_KEY], &l);
-	if (!code)
-		answer_record(w->answer, &l.r, !args_bool(a, CAIRN_F_META_ONLY));
-	return code;
+	if (code)
+		return code;
+	answer_record(w->answer, &l.r, false);
+	return args_bool(a, CAIRN_F_META_ONLY) ? CAIRN_OK : answer_range(w, a, &l.r);
 }

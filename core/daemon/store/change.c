@@ -4,7 +4,7 @@
  * command's cost.
  */
 #include <errno.h>
-#include "state.h"
+#include "content.h"
 #include "banned.h"
 
 enum cairn_code work_stopped(struct work *w)
@@ -12,11 +12,11 @@ enum cairn_code work_stopped(struct work *w)
 	return w->s->stop.code ? w->s->stop.code : CAIRN_E_INTERNAL;
 }
 
-enum cairn_code work_charge(struct work *w, uint64_t bytes)
+enum cairn_code work_charge(struct work *w, uint64_t keys, uint64_t bytes)
 {
 	const struct meta *m = &w->s->meta;
 
-	w->keys++;
+	w->keys += keys;
 	w->bytes += bytes;
 	if (w->keys <= m->bulk_keys && w->bytes <= m->bulk_bytes)
 		return CAIRN_OK;
@@ -100,11 +100,19 @@ enum cairn_code live_replace(struct work *w, const struct live *l, struct record
 	next->face = w->face;
 	size = record_size(next);
 	body = view_alloc(w->s, size);
-	if (!body || work_charge(w, size))
-		return body ? CAIRN_E_TOO_LARGE : work_stopped(w);
+	if (!body)
+		return work_stopped(w);
+	if (!w->bulk && work_charge(w, 1, size))
+		return CAIRN_E_TOO_LARGE;
 	record_encode(next, body);
-	if (l->found)
+	if (l->found) {
+		bool keeps = change == CHANGE_APPEND || change == CHANGE_PATCH || change == CHANGE_ATTRIBUTES;
+
+		if (l->r.chunks.len && change != CHANGE_SWAP &&
+		    content_release(w, &l->r, keeps ? next : NULL))
+			return work_stopped(w);
 		uncount(m, l);
+	}
 	hash_add(&m->rows, hash_two(l->row.key, cairn_slice(body, size)));
 	m->keys++;
 	m->bytes += next->head.length;
@@ -113,13 +121,26 @@ enum cairn_code live_replace(struct work *w, const struct live *l, struct record
 	return l->found ? CAIRN_OK : folders_change(w, key_of(l), true);
 }
 
-enum cairn_code live_remove(struct work *w, const struct live *l)
+enum cairn_code live_remove(struct work *w, const struct live *l, bool moved)
 {
 	w->ordinal++;
-	if (work_charge(w, l->body.len))
+	if (!w->bulk && work_charge(w, 1, l->body.len))
 		return CAIRN_E_TOO_LARGE;
+	if (l->r.chunks.len && !moved && content_release(w, &l->r, NULL))
+		return work_stopped(w);
 	uncount(&w->s->meta, l);
 	if (view_delete(w->s, &l->row) < 0)
 		return work_stopped(w);
 	return folders_change(w, key_of(l), false);
+}
+
+struct record live_continue(const struct record *r)
+{
+	return (struct record){
+		.head = { .kind = r->head.kind, .flags = r->head.flags, .length = r->head.length },
+		.content = r->content,
+		.chunks = r->chunks,
+		.expiry_ns = r->expiry_ns,
+		.attributes = r->attributes,
+	};
 }

@@ -91,9 +91,20 @@ enum cairn_code folders_change(struct work *w, struct cairn_slice key, bool made
 			return work_stopped(w);
 		if (was == is_there(&f) || !folder.len)
 			return CAIRN_OK;
-		if (what == SUBFOLDER && work_charge(w, folder.len) != CAIRN_OK)
+		if (what == SUBFOLDER && work_charge(w, 0, folder.len + FOLDER_BYTES))
 			return CAIRN_E_TOO_LARGE;
 		what = SUBFOLDER;
 		folder.len = parent_of(folder);
 	}
+}
+
+enum cairn_code folders_empty(struct work *w, struct cairn_slice prefix, bool *empty)
+{
+	struct folder f;
+	struct row row;
+
+	if (folder_load(w->s, prefix, &row, &f) < 0)
+		return work_stopped(w);
+	*empty = !f.children && !f.subfolders;
+	return CAIRN_OK;
 }

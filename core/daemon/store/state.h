@@ -42,7 +42,7 @@ struct work {
 	uint32_t ordinal;  /* of its next change; 0: nothing changed yet */
 	struct cairn_slice author, face;
 	uint64_t keys, bytes;      /* touched so far, against the bulk limits */
-	bool nested;               /* within a transaction */
+	bool bulk;                 /* keys are charged where they are collected */
 	struct cairn_msg *answer;  /* never NULL */
 	struct cairn_error *error; /* never NULL */
 };
@@ -88,8 +88,8 @@ int view_each(struct store *s, struct cairn_slice from, struct cairn_slice to, v
  */
 /* The code that a command ends with when the store has stopped: that of S->stop. */
 enum cairn_code work_stopped(struct work *w);
-/* Count a key of BYTES bytes of records against the bulk limits. TOO_LARGE beyond. */
-enum cairn_code work_charge(struct work *w, uint64_t bytes);
+/* Count KEYS keys and BYTES bytes of records against the bulk limits. TOO_LARGE beyond. */
+enum cairn_code work_charge(struct work *w, uint64_t keys, uint64_t bytes);
 /* KEY's length is acceptable, or INVALID, TOO_LARGE. */
 enum cairn_code work_key(struct work *w, struct cairn_slice key);
 /* Load the record of KEY, found or not. */
@@ -97,16 +97,22 @@ enum cairn_code live_load(struct work *w, struct cairn_slice key, struct live *l
 /* The same, but NOT_FOUND where it is absent. */
 enum cairn_code live_need(struct work *w, struct cairn_slice key, struct live *l);
 /*
- * Make NEXT the record of L's key. The caller has set kind, flags, length, content or chunks, attributes and
- * expiry; file id 0 keeps that of L or takes a new one. Revision, time, version, create and previous
- * revision, author and face are set here.
+ * Make NEXT the record of L's key. The caller has set kind, flags, length, content or chunks (which it
+ * holds), attributes and expiry; file id 0 keeps that of L or takes a new one. Revision, time, version,
+ * create and previous revision, author and face are set here. L's chunks are released; after append, patch
+ * and set-attributes only those that do not stay where they are, after swap none.
  */
 enum cairn_code live_replace(struct work *w, const struct live *l, struct record *next,
 			     enum change_kind change);
-/* Remove the record of L, which was found. */
-enum cairn_code live_remove(struct work *w, const struct live *l);
+/* Remove the record of L, which was found. Its chunks are released unless somebody else has taken them over
+ * (MOVED). */
+enum cairn_code live_remove(struct work *w, const struct live *l, bool moved);
+/* What of R goes on in the next version of the same value: kind, flags, expiry, content, attributes. */
+struct record live_continue(const struct record *r);
 
-/* folders.c: KEY was made (or removed, where not MADE). */
+/* folders.c: whether the folder PREFIX holds nothing but its marker; PREFIX is empty or ends with '/'. */
+enum cairn_code folders_empty(struct work *w, struct cairn_slice prefix, bool *empty);
+/* KEY was made (or removed, where not MADE). */
 enum cairn_code folders_change(struct work *w, struct cairn_slice key, bool made);
 
 /* text.c: KEY for a sentence: unprintable bytes escaped, cut where it is long. */
@@ -125,9 +131,22 @@ enum cairn_code attributes_merge(struct work *w, struct cairn_slice old, struct 
 
 /* operations of apply, by their argument lists (args.c); the dispatcher has checked arguments and guards */
 typedef enum cairn_code operation_fn(struct work *w, const struct args *a);
-operation_fn op_put, op_delete, op_get;
+operation_fn op_put, op_delete, op_get, op_stage, op_append, op_patch, op_set_attributes, op_txn, op_move,
+	op_copy, op_swap, op_move_prefix, op_copy_prefix, op_delete_prefix;
 
-/* apply.c: do operation OP. */
+/* apply.c: do operation OP, whose guards hold. */
 enum cairn_code work_operation(struct work *w, unsigned op, const struct args *a);
+/* Where an operation began, and going back there: whatever it wrote, counted and answered is gone. */
+struct mark {
+	struct meta meta;
+	size_t pending, answer;
+	uint32_t ordinal;
+};
+struct mark work_mark(const struct work *w);
+void work_undo(struct work *w, const struct mark *m);
+
+/* guards.c: whether all guards of A hold. Where not, W->error says which and why, as a CONFLICT. A code where
+ * one is malformed. */
+enum cairn_code guards_hold(struct work *w, const struct args *a, bool *hold);
 
 #endif

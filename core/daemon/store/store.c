@@ -4,7 +4,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include "state.h"
+#include "requests.h"
 #include "banned.h"
 
 static enum cairn_code first_meta(struct store *s, const struct store_settings *initial,
@@ -103,7 +103,11 @@ enum cairn_code store_open(struct store **result, struct engine *engine, const s
 	s->checksums =
 		engine->ops.caps & CAIRN_ENGINE_DURABLE && !(engine->ops.caps & CAIRN_ENGINE_CHECKSUMMED);
 	pthread_mutex_init(&s->lock, NULL);
-	code = read_meta(s, initial, error);
+	s->requests = requests_new();
+	code = s->requests ? read_meta(s, initial, error)
+			   : cairn_fail(error, CAIRN_E_INTERNAL, "no memory left to open a store");
+	if (!code)
+		code = requests_load(s, error);
 	if (code) {
 		store_close(s);
 		return code;
@@ -118,6 +122,7 @@ void store_close(struct store *s)
 	if (!s)
 		return;
 	pending_free(&s->pending);
+	requests_free(s->requests);
 	free(s->writes);
 	free(s->pieces);
 	free(s->sums);

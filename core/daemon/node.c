@@ -174,9 +174,8 @@ enum cairn_code node_open(struct node *n, struct settings *settings, struct log 
 	*n = (struct node){ .settings = settings, .log = log, .data_fd = -1, .start_ns = clock_boot_ns() };
 	snprintf(n->name, sizeof(n->name), "%s", setting_text(settings, SETTING_NODE_NAME));
 	n->data_dir = strdup(setting_text(settings, SETTING_NODE_DATA));
-	n->metrics = metrics_new();
 	n->loader = loader_new(*plugins ? plugins : NULL);
-	if (!n->data_dir || !n->metrics || !n->loader)
+	if (!n->data_dir || !n->loader)
 		return cairn_fail(error, CAIRN_E_INTERNAL, "no memory");
 	code = lock_folder(n, error);
 	if (!code)
@@ -195,7 +194,6 @@ void node_close(struct node *n)
 	pool_free(n->pool);
 	loop_free(n->loop);
 	loader_free(n->loader);
-	metrics_free(n->metrics);
 	if (n->data_fd >= 0)
 		close(n->data_fd);
 	free(n->data_dir);

@@ -25,3 +25,6 @@ t_unit_u_settings_LDADD = $(DAEMON_LIBS)
 check_LTLIBRARIES += t/lib/engine-faulty.la
 t_lib_engine_faulty_la_SOURCES = t/lib/engine-faulty.c
 t_lib_engine_faulty_la_LDFLAGS = $(PLUGIN_LDFLAGS) -rpath /nowhere
+
+BATS += t/1000-daemon.bats t/1010-settings.bats
+dist_doc_DATA += %D%/examples/laptop.conf %D%/examples/server.conf %D%/examples/cache.conf

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +75,25 @@ static enum cairn_code lock_folder(struct node *n, struct cairn_error *error)
 	return r == 0 ? CAIRN_OK
 		      : cairn_fail(error, cairn_error_from_errno(-r),
 				   "the data folder %s cannot be written: %s", n->data_dir, strerror(-r));
+}
+
+/* The folder that the control socket goes into. */
+static enum cairn_code make_socket_folder(struct node *n, struct cairn_error *error)
+{
+	char path[PATH_MAX];
+	char *slash;
+	int r;
+
+	snprintf(path, sizeof(path), "%s", setting_text(n->settings, SETTING_CONTROL_SOCKET));
+	slash = strrchr(path, '/');
+	if (!slash || slash == path)
+		return CAIRN_OK;
+	*slash = 0;
+	r = folder_make(path);
+	return r == 0
+		? CAIRN_OK
+		: cairn_fail(error, cairn_error_from_errno(-r),
+			     "the folder of the control socket, %s, cannot be made: %s", path, strerror(-r));
 }
 
 static enum cairn_code damaged(struct node *n, const char *what, struct cairn_error *error)
@@ -180,6 +200,8 @@ enum cairn_code node_open(struct node *n, struct settings *settings, struct log 
 	code = lock_folder(n, error);
 	if (!code)
 		code = identify(n, error);
+	if (!code)
+		code = make_socket_folder(n, error);
 	if (code)
 		return code;
 	r = loop_new(&n->loop);

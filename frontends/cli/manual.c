@@ -32,14 +32,13 @@ static void line(const char *text)
 	putchar('\n');
 }
 
-/* The paragraphs of TEXT; the first one needs no mark behind a heading. */
-static void page(const char *text, bool heading)
+static void page(const char *text)
 {
-	for (; *text; heading = false) {
+	while (*text) {
 		const char *end = strstr(text, "\n\n");
 		size_t len = end ? (size_t)(end - text) : strlen(text);
 
-		printf("%s%s", heading ? "" : ".PP\n", *text == ' ' ? ".EX\n" : "");
+		printf(*text == ' ' ? ".PP\n.EX\n" : ".PP\n");
 		roff(cairn_slice(text, len));
 		printf(*text == ' ' ? "\n.EE\n" : "\n");
 		text += len + (end ? 2 : 0);
@@ -94,12 +93,12 @@ static void verb(const struct verb *v)
 		printf(".PP\nAlso: ");
 		line(v->aliases);
 	}
-	page(v->page, false);
+	page(v->page);
 	options(v->options);
 	for (const struct verb *sub = v->verbs; sub && sub->name; sub++) {
 		printf(".PP\n\\fB%s %s\\fR: ", v->name, sub->name);
 		line(sub->help);
-		page(sub->page, false);
+		page(sub->page);
 		options(sub->options);
 	}
 }
@@ -120,7 +119,7 @@ static void exit_codes(void)
 
 void manual(void)
 {
-	printf(".TH CAIRN 1 2026-11-21 cairn \"cairn manual\"\n"
+	printf(".TH CAIRN 1 2026\\-11\\-21 cairn \"cairn manual\"\n"
 	       ".SH NAME\ncairn \\- read, write and look after a cairn key\\-value store\n"
 	       ".SH SYNOPSIS\n\\fBcairn\\fR [\\fIOPTION\\fR]... \\fICOMMAND\\fR [\\fIOPTION\\fR]... "
 	       "[\\fIOPERAND\\fR]...\n"
@@ -131,7 +130,7 @@ void manual(void)
 	       ".SH OPTIONS\n");
 	for (size_t i = 0; topics[i].name; i++)
 		if (strcmp(topics[i].name, "options") == 0)
-			page(topics[i].page, true);
+			page(topics[i].page);
 	options(general_options);
 	printf(".SH COMMANDS\n");
 	for (const struct verb *v = verbs; v->name; v++)
@@ -143,7 +142,7 @@ void manual(void)
 		for (const char *p = topics[i].name; *p; p++)
 			putchar(*p == '-' ? ' ' : *p >= 'a' && *p <= 'z' ? *p - 32 : *p);
 		printf("\n");
-		page(topics[i].page, true);
+		page(topics[i].page);
 		if (strcmp(topics[i].name, "exit-codes") == 0)
 			exit_codes();
 	}

@@ -18,6 +18,7 @@ struct house {
 	struct engine engine;
 	struct store *store;
 	char dir[64];
+	struct store_settings settings;
 	uint64_t index, time_ns; /* of the last command */
 	struct cairn_msg command, answer;
 	struct cairn_error error; /* of the last command or read */
@@ -30,14 +31,15 @@ static const struct store_settings house_settings = { .key_max = STORE_KEY_MAX,
 __attribute__((unused)) static void house_open_store(struct house *h)
 {
 	if (engine_open(&h->engine, h->plugin->engine, h->dir, NULL, 0, &h->error) ||
-	    store_open(&h->store, &h->engine, &house_settings, &h->error))
+	    store_open(&h->store, &h->engine, &h->settings, &h->error))
 		bail("opening a store over %s: %s", h->plugin->name, h->error.message);
 }
 
 /* False where this build has no engine NAME. */
-__attribute__((unused)) static bool house_open(struct house *h, const char *name)
+__attribute__((unused)) static bool house_open_with(struct house *h, const char *name,
+						    const struct store_settings *settings)
 {
-	*h = (struct house){ .time_ns = 1700000000000000000ull };
+	*h = (struct house){ .time_ns = 1700000000000000000ull, .settings = *settings };
 	h->loader = loader_new(NULL);
 	if (!h->loader)
 		bail("no loader");
@@ -50,6 +52,11 @@ __attribute__((unused)) static bool house_open(struct house *h, const char *name
 		bail("no folder for a test");
 	house_open_store(h);
 	return true;
+}
+
+__attribute__((unused)) static bool house_open(struct house *h, const char *name)
+{
+	return house_open_with(h, name, &house_settings);
 }
 
 __attribute__((unused)) static void house_reopen(struct house *h)

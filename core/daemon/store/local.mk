@@ -4,11 +4,14 @@ libstore_la_SOURCES = %D%/store.h %D%/store.c %D%/state.h %D%/hash.h %D%/hash.c 
 	%D%/record.h %D%/record.c %D%/meta.h %D%/meta.c %D%/pending.h %D%/pending.c %D%/args.h %D%/args.c \
 	%D%/view.c %D%/text.c %D%/answer.c %D%/attributes.c %D%/folders.c %D%/change.c %D%/basic.c \
 	%D%/apply.c %D%/requests.h %D%/requests.c %D%/content.h %D%/content.c %D%/chunks.c \
-	%D%/upload.c %D%/edit.c %D%/guards.c %D%/txn.c %D%/move.c %D%/check.c %D%/read.h %D%/read.c %D%/scan.c
+	%D%/upload.c %D%/edit.c %D%/guards.c %D%/txn.c %D%/move.c %D%/check.c %D%/read.h %D%/read.c %D%/scan.c %D%/verify.c
 libstore_la_CPPFLAGS = $(DAEMON_CPPFLAGS)
 
-check_PROGRAMS += t/unit/u-store
-TESTS += t/unit/u-store
+check_PROGRAMS += t/unit/u-store t/unit/u-store-model
+TESTS += t/unit/u-store t/unit/u-store-model
 t_unit_u_store_SOURCES = t/unit/u-store.c t/lib/storehouse.h
 t_unit_u_store_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_store_LDADD = libstore.la libloader.la libbase.la
+t_unit_u_store_model_SOURCES = t/unit/u-store-model.c t/lib/storehouse.h t/lib/model.h
+t_unit_u_store_model_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_store_model_LDADD = libstore.la libloader.la libbase.la

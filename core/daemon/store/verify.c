@@ -1,0 +1,285 @@
+/*
+ * Checking a store: every row is read, its checksum verified, and what stands in meta (digest, keys, bytes,
+ * staged bytes, clients), in folder rows and in count rows is computed anew from the records and the chunks'
+ * bytes. Constant memory. The first difference ends it as CORRUPT with the row that differs.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include "le.h"
+#include "read.h"
+#include "requests.h"
+#include "banned.h"
+
+/* A folder that the walk is in. */
+struct open_folder {
+	size_t len; /* of its prefix */
+	struct folder f;
+};
+
+struct verify {
+	struct reader r;
+	struct meta meta; /* as it stands */
+	struct hash rows; /* and as computed from here on */
+	uint64_t keys, bytes, staged, clients, request_bytes;
+	uint64_t held;         /* references to chunks */
+	uint64_t chunks, more; /* chunk rows, and what count rows add to one reference each */
+	uint64_t folders, folder_rows;
+	struct open_folder *open; /* the way down to where the walk is */
+	size_t depth;
+	unsigned char prefix[STORE_KEY_MAX]; /* of the innermost */
+	enum cairn_code code;
+};
+
+/* The row of KEY is wrong. Returns -EUCLEAN. */
+static int wrong(struct verify *v, struct cairn_slice key, const char *why)
+{
+	char text[KEY_TEXT];
+
+	if (!v->code)
+		v->code = cairn_fail(v->r.error, CAIRN_E_CORRUPT,
+				     "the row '%s' of the store in engine %s is wrong: %s",
+				     key_text(key, text), v->r.s->engine->ops.name, why);
+	return -EUCLEAN;
+}
+
+static int check_piece(struct verify *v, struct cairn_slice key, const struct piece *p)
+{
+	unsigned char buffer[ROW_CHUNK_KEY];
+	struct cairn_slice bytes;
+	int e = read_row(&v->r, row_chunk_key(buffer, ROW_CHUNK, p->chunk), &bytes);
+
+	v->held++;
+	if (e == -ENOENT)
+		return wrong(v, key, "a chunk of it is not there");
+	if (e < 0)
+		return e == -EUCLEAN
+			? wrong(v, cairn_slice(buffer, sizeof(buffer)), "its checksum does not fit")
+			: e;
+	if (bytes.len < p->length || hash_bytes(cairn_slice(bytes.data, p->length)) != p->hash)
+		return wrong(v, key, "a chunk of it has other bytes");
+	return 0;
+}
+
+static int close_folder(struct verify *v)
+{
+	unsigned char buffer[STORE_KEY_MAX + 1];
+	const struct open_folder *o = &v->open[--v->depth];
+	struct cairn_slice key = row_key(buffer, ROW_FOLDER, cairn_slice(v->prefix, o->len)), body;
+	struct folder f;
+	int e = read_row(&v->r, key, &body);
+
+	v->folders++;
+	if (e == -ENOENT)
+		return wrong(v, key, "it is not there");
+	if (e == 0)
+		e = folder_decode(body, &f);
+	if (e < 0)
+		return e == -EUCLEAN ? wrong(v, key, "it is no folder") : e;
+	if (f.children != o->f.children || f.subfolders != o->f.subfolders || f.marker != o->f.marker)
+		return wrong(v, key, "it counts other keys than there are");
+	return 0;
+}
+
+/* Count KEY in the folders above it. */
+static int count_in_folders(struct verify *v, struct cairn_slice key)
+{
+	const unsigned char *p = key.data;
+	int e;
+
+	while (v->depth && !cairn_slice_starts(key, cairn_slice(v->prefix, v->open[v->depth - 1].len))) {
+		e = close_folder(v);
+		if (e < 0)
+			return e;
+	}
+	if (!v->depth)
+		v->open[v->depth++] = (struct open_folder){ 0 };
+	for (size_t i = v->open[v->depth - 1].len; i < key.len; i++)
+		if (p[i] == '/') {
+			v->open[v->depth - 1].f.subfolders++;
+			v->open[v->depth++] = (struct open_folder){ .len = i + 1 };
+		}
+	memcpy(v->prefix, key.data, v->open[v->depth - 1].len);
+	if (v->open[v->depth - 1].len == key.len)
+		v->open[v->depth - 1].f.marker = true;
+	else
+		v->open[v->depth - 1].f.children++;
+	return 0;
+}
+
+static int check_record(struct verify *v, struct cairn_slice key, struct cairn_slice body)
+{
+	struct record r;
+	uint64_t length = 0;
+	int e = record_decode(body, &r);
+
+	if (e < 0 || key.len > STORE_KEY_MAX + 1)
+		return wrong(v, key, "it is no record");
+	for (size_t i = 0; i < r.chunks.len / PIECE_BYTES && e == 0; i++) {
+		struct piece p;
+
+		piece_decode((const char *)r.chunks.data + i * PIECE_BYTES, &p);
+		length += p.length;
+		e = check_piece(v, key, &p);
+	}
+	if (e == 0 && r.chunks.len && length != r.head.length)
+		return wrong(v, key, "its chunks have another length");
+	hash_add(&v->rows, hash_two(key, body));
+	v->keys++;
+	v->bytes += r.head.length;
+	if (e == 0 && v->meta.flags & META_FOLDERS)
+		e = count_in_folders(v, cairn_slice((const char *)key.data + 1, key.len - 1));
+	return e;
+}
+
+static int check_upload(struct verify *v, struct cairn_slice key, struct cairn_slice body)
+{
+	struct upload u;
+	struct piece p;
+
+	hash_add(&v->rows, hash_two(key, body));
+	if (key.len == ROW_UPLOAD_KEY)
+		return upload_decode(body, &u) < 0 ? wrong(v, key, "it is no upload") : 0;
+	if (key.len != ROW_PIECE_KEY || body.len != PIECE_BYTES)
+		return wrong(v, key, "it is no staged piece");
+	piece_decode(body.data, &p);
+	v->staged += p.length;
+	return check_piece(v, key, &p);
+}
+
+static int check_row(struct verify *v, struct cairn_slice key, struct cairn_slice body)
+{
+	switch (*(const char *)key.data) {
+	case ROW_LATEST:
+		return check_record(v, key, body);
+	case ROW_UPLOAD:
+		return check_upload(v, key, body);
+	case ROW_REQUEST:
+		v->clients++;
+		v->request_bytes += body.len;
+		return requests_digest(&v->rows, key, body) < 0 ? wrong(v, key, "it is no request row") : 0;
+	case ROW_CHUNK:
+		v->chunks++;
+		return 0;
+	case ROW_COUNT:
+		if (body.len != 8 || le64_get(body.data) < 2)
+			return wrong(v, key, "it is no count");
+		v->more += le64_get(body.data) - 1;
+		return 0;
+	case ROW_FOLDER:
+		v->folder_rows++;
+		return 0;
+	default:
+		return wrong(v, key, "this release has no such rows");
+	}
+}
+
+static int check_rows(struct verify *v)
+{
+	const struct engine *engine = v->r.s->engine;
+	struct cairn_slice key, body;
+	void *it;
+	int e;
+
+	e = engine->ops.iter_open(engine->handle, v->r.snapshot, cairn_slice("\1", 1), cairn_slice(NULL, 0),
+				  0, &it);
+	if (e < 0)
+		return e;
+	while (e == 0) {
+		key.data = NULL;
+		e = engine->ops.iter_next(it, &key, &body);
+		if (e < 0 || !key.data)
+			break;
+		if (cairn_slice_eq(key, cairn_str(META_KEY)))
+			continue;
+		if (v->r.s->checksums && row_verify(key, body, &body) < 0)
+			e = wrong(v, key, "its checksum does not fit");
+		/* What is lent for one row is given back before the next. */
+		v->r.guard = (struct cairn_guard){ 0 };
+		engine->ops.read_begin(engine->handle, &v->r.guard);
+		if (e == 0)
+			e = check_row(v, key, body);
+		engine->ops.read_end(engine->handle, &v->r.guard);
+	}
+	engine->ops.iter_close(it);
+	engine->ops.read_begin(engine->handle, &v->r.guard);
+	while (e == 0 && v->depth)
+		e = close_folder(v);
+	engine->ops.read_end(engine->handle, &v->r.guard);
+	return e;
+}
+
+static int read_meta(struct verify *v)
+{
+	const struct engine *engine = v->r.s->engine;
+	struct cairn_slice body;
+	uint32_t format;
+	int e;
+
+	engine->ops.read_begin(engine->handle, &v->r.guard);
+	e = engine->ops.get(engine->handle, &v->r.guard, v->r.snapshot, cairn_str(META_KEY), 0, &body);
+	if (e == 0)
+		e = meta_decode(body, &v->meta, &format);
+	engine->ops.read_end(engine->handle, &v->r.guard);
+	return e;
+}
+
+static int compare(struct verify *v)
+{
+	const struct meta *m = &v->meta;
+	const struct {
+		const char *why;
+		bool differs;
+	} rows[] = {
+		{ "it counts other keys than there are", m->keys != v->keys },
+		{ "it counts other bytes than there are", m->bytes != v->bytes },
+		{ "it counts other staged bytes than there are", m->staged != v->staged },
+		{ "it counts other clients than there are", m->clients != v->clients },
+		{ "it counts other bytes of request rows than there are",
+		  m->request_bytes != v->request_bytes },
+		{ "its digest is not that of the rows",
+		  m->rows.lo != v->rows.lo || m->rows.hi != v->rows.hi },
+		{ "there are chunks that nothing holds, or holds more often than it says",
+		  v->held != v->chunks + v->more },
+		{ "there are folder rows of folders that are not there",
+		  m->flags & META_FOLDERS && v->folders != v->folder_rows },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (rows[i].differs)
+			return wrong(v, cairn_str(META_KEY), rows[i].why);
+	return 0;
+}
+
+enum cairn_code store_check_rows(struct store *s, struct cairn_error *error)
+{
+	const struct engine *engine = s->engine;
+	struct verify *v = calloc(1, sizeof(*v));
+	enum cairn_code code;
+	int e = 0;
+
+	if (v)
+		v->open = calloc(STORE_KEY_MAX + 2, sizeof(*v->open));
+	if (!v || !v->open) {
+		free(v);
+		return cairn_fail(error, CAIRN_E_INTERNAL, "no memory left to check a store");
+	}
+	v->r = (struct reader){ .s = s, .error = error };
+	if (engine->ops.caps & CAIRN_ENGINE_SNAPSHOT)
+		e = engine->ops.snapshot(engine->handle, &v->r.snapshot);
+	if (e == 0)
+		e = read_meta(v);
+	if (e == 0)
+		e = check_rows(v);
+	else if (e == -ENOENT) /* a store that was never written */
+		e = check_rows(v) || v->keys ? wrong(v, cairn_str(META_KEY), "it is not there") : 0;
+	if (e == 0 && v->meta.revision + v->meta.position.index)
+		e = compare(v);
+	if (v->r.snapshot)
+		engine->ops.release(engine->handle, v->r.snapshot);
+	code = v->code;
+	if (e < 0 && !code)
+		code = cairn_fail(error, cairn_error_from_errno(-e), "checking the store: %s", strerror(-e));
+	free(v->open);
+	free(v);
+	return code;
+}

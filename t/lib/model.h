@@ -1,0 +1,560 @@
+/*
+ * The store's model for tests: what the operations mean, written as plainly as can be over a sorted array. It
+ * reads the same messages as the store. Values are counted and never changed, so that a copy of the whole
+ * state is cheap.
+ */
+#ifndef MODEL_H
+#define MODEL_H
+
+#include <cairn/message.h>
+#include <cairn/operations.h>
+#include <cairn/errors.h>
+#include "tap.h"
+
+#define MODEL_KEY 128
+#define MODEL_KEY_MAX 20             /* of the volume under test */
+#define MODEL_VALUE_LIMIT (1u << 20) /* of the volume under test */
+#define MODEL_UPLOADS 8
+#define MODEL_PIECES 16
+
+struct bytes {
+	int refs;
+	size_t len;
+	unsigned char data[];
+};
+
+struct item {
+	char key[MODEL_KEY];
+	size_t key_len;
+	struct bytes *value;
+	uint64_t file_id, version, revision, created;
+	unsigned kind;
+	bool has_mode, has_mtime;
+	uint64_t mode, mtime;
+};
+
+struct model_upload {
+	unsigned char id[16];
+	struct bytes *pieces[MODEL_PIECES];
+};
+
+struct model {
+	struct item *items;
+	size_t count, cap;
+	uint64_t revision, next_file_id;
+	bool changed; /* by the command under way */
+	struct model_upload uploads[MODEL_UPLOADS];
+};
+
+static struct bytes *bytes_new(const void *data, size_t len)
+{
+	struct bytes *b = malloc(sizeof(*b) + len + 1);
+
+	b->refs = 1;
+	b->len = len;
+	if (data && len)
+		memcpy(b->data, data, len);
+	else
+		memset(b->data, 0, len);
+	return b;
+}
+
+static struct bytes *bytes_hold(struct bytes *b)
+{
+	if (b)
+		b->refs++;
+	return b;
+}
+
+static void bytes_drop(struct bytes *b)
+{
+	if (b && --b->refs == 0)
+		free(b);
+}
+
+static struct model model_copy(const struct model *m)
+{
+	struct model c = *m;
+
+	c.items = malloc((m->count + 1) * sizeof(*c.items));
+	c.cap = m->count + 1;
+	if (m->count)
+		memcpy(c.items, m->items, m->count * sizeof(*c.items));
+	for (size_t i = 0; i < c.count; i++)
+		bytes_hold(c.items[i].value);
+	for (int u = 0; u < MODEL_UPLOADS; u++)
+		for (int p = 0; p < MODEL_PIECES; p++)
+			bytes_hold(c.uploads[u].pieces[p]);
+	return c;
+}
+
+static void model_free(struct model *m)
+{
+	for (size_t i = 0; i < m->count; i++)
+		bytes_drop(m->items[i].value);
+	for (int u = 0; u < MODEL_UPLOADS; u++)
+		for (int p = 0; p < MODEL_PIECES; p++)
+			bytes_drop(m->uploads[u].pieces[p]);
+	free(m->items);
+}
+
+static struct cairn_slice item_key(const struct item *i)
+{
+	return cairn_slice(i->key, i->key_len);
+}
+
+static struct item *model_find(struct model *m, struct cairn_slice key)
+{
+	for (size_t i = 0; i < m->count; i++)
+		if (cairn_slice_eq(item_key(&m->items[i]), key))
+			return &m->items[i];
+	return NULL;
+}
+
+static void model_remove(struct model *m, struct item *i)
+{
+	size_t at = (size_t)(i - m->items);
+
+	bytes_drop(i->value);
+	memmove(i, i + 1, (m->count - at - 1) * sizeof(*i));
+	m->count--;
+	m->changed = true;
+}
+
+/* The item of KEY, as the next version: made where it is absent. Its value is dropped. */
+static struct item *model_next(struct model *m, struct cairn_slice key)
+{
+	struct item *i = model_find(m, key);
+
+	m->changed = true;
+	if (!i) {
+		size_t at = 0;
+
+		if (m->count == m->cap) {
+			m->cap = m->cap ? m->cap * 2 : 16;
+			m->items = realloc(m->items, m->cap * sizeof(*m->items));
+		}
+		while (at < m->count && cairn_slice_cmp(item_key(&m->items[at]), key) < 0)
+			at++;
+		memmove(&m->items[at + 1], &m->items[at], (m->count - at) * sizeof(*i));
+		m->count++;
+		i = &m->items[at];
+		*i = (struct item){ .key_len = key.len, .created = m->revision + 1 };
+		memcpy(i->key, key.data, key.len);
+	} else {
+		bytes_drop(i->value);
+		i->value = NULL;
+	}
+	i->version++;
+	i->revision = m->revision + 1;
+	return i;
+}
+
+static void take_attributes(struct item *i, struct cairn_slice fields)
+{
+	struct cairn_slice a, b;
+
+	if (!cairn_field_find(fields, CAIRN_F_ATTRIBUTES, &a))
+		return;
+	if (cairn_field_find(a, CAIRN_F_MODE, &b)) {
+		i->has_mode = true;
+		i->mode = cairn_body_u64(b);
+	}
+	if (cairn_field_find(a, CAIRN_F_MTIME, &b)) {
+		i->has_mtime = true;
+		i->mtime = cairn_body_u64(b);
+	}
+}
+
+static struct model_upload *upload_find(struct model *m, struct cairn_slice id)
+{
+	for (int u = 0; u < MODEL_UPLOADS; u++)
+		if (memcmp(m->uploads[u].id, id.data, 16) == 0)
+			for (int p = 0; p < MODEL_PIECES; p++)
+				if (m->uploads[u].pieces[p])
+					return &m->uploads[u];
+	return NULL;
+}
+
+/* The bytes that a command brings; an upload is used up. */
+static enum cairn_code model_given(struct model *m, struct cairn_slice fields, bool sized, struct bytes **out)
+{
+	struct cairn_slice value = { 0 }, id, size;
+	struct model_upload *u;
+	size_t len = 0;
+	int n = 0;
+
+	*out = NULL;
+	if (!cairn_field_find(fields, CAIRN_F_UPLOAD, &id)) {
+		cairn_field_find(fields, CAIRN_F_VALUE, &value);
+		*out = bytes_new(value.data, value.len);
+		return CAIRN_OK;
+	}
+	u = upload_find(m, id);
+	if (!u)
+		return CAIRN_E_NOT_FOUND;
+	while (n < MODEL_PIECES && u->pieces[n])
+		len += u->pieces[n++]->len;
+	for (int p = n; p < MODEL_PIECES; p++)
+		if (u->pieces[p])
+			return CAIRN_E_INVALID;
+	for (int p = 0; p + 1 < n; p++)
+		if (u->pieces[p]->len != 131072)
+			return CAIRN_E_INVALID;
+	if (sized && cairn_field_find(fields, CAIRN_F_SIZE, &size) && cairn_body_u64(size) != len)
+		return CAIRN_E_INVALID;
+	*out = bytes_new(NULL, len);
+	len = 0;
+	for (int p = 0; p < n; p++) {
+		memcpy((*out)->data + len, u->pieces[p]->data, u->pieces[p]->len);
+		len += u->pieces[p]->len;
+		bytes_drop(u->pieces[p]);
+	}
+	*u = (struct model_upload){ 0 };
+	return CAIRN_OK;
+}
+
+static struct cairn_slice field_of(struct cairn_slice fields, unsigned field)
+{
+	struct cairn_slice s = { 0 };
+
+	cairn_field_find(fields, field, &s);
+	return s;
+}
+
+static enum cairn_code model_put(struct model *m, struct cairn_slice fields)
+{
+	struct cairn_slice kind;
+	struct bytes *value;
+	enum cairn_code code = model_given(m, fields, true, &value);
+	unsigned k = cairn_field_find(fields, CAIRN_F_KIND, &kind) ? *(const unsigned char *)kind.data : 0;
+	struct item *i;
+
+	if (!code && value->len > MODEL_VALUE_LIMIT)
+		code = CAIRN_E_TOO_LARGE;
+	if (code) {
+		bytes_drop(value);
+		return code;
+	}
+	i = model_next(m, field_of(fields, CAIRN_F_KEY));
+	if (i->kind != k)
+		i->has_mode = false;
+	i->has_mtime = false;
+	i->kind = k;
+	i->value = value;
+	if (!i->file_id)
+		i->file_id = m->next_file_id++;
+	take_attributes(i, fields);
+	return CAIRN_OK;
+}
+
+/* append and patch: BYTES at OFFSET, LENGTH in all. */
+static enum cairn_code model_edit(struct model *m, struct cairn_slice fields, struct bytes *bytes,
+				  uint64_t offset, uint64_t length)
+{
+	struct item *i = model_find(m, field_of(fields, CAIRN_F_KEY));
+	struct bytes *was = i ? bytes_hold(i->value) : bytes_new(NULL, 0), *now;
+
+	if (length > MODEL_VALUE_LIMIT) {
+		bytes_drop(was);
+		bytes_drop(bytes);
+		return CAIRN_E_TOO_LARGE;
+	}
+	now = bytes_new(NULL, length);
+	memcpy(now->data, was->data, was->len < length ? was->len : length);
+	if (bytes->len)
+		memcpy(now->data + offset, bytes->data, bytes->len);
+	i = model_next(m, field_of(fields, CAIRN_F_KEY));
+	i->value = now;
+	i->has_mtime = false;
+	if (!i->file_id)
+		i->file_id = m->next_file_id++;
+	take_attributes(i, fields);
+	bytes_drop(was);
+	bytes_drop(bytes);
+	return CAIRN_OK;
+}
+
+static enum cairn_code model_append(struct model *m, struct cairn_slice fields)
+{
+	struct item *i = model_find(m, field_of(fields, CAIRN_F_KEY));
+	struct bytes *bytes;
+	enum cairn_code code = model_given(m, fields, true, &bytes);
+	uint64_t offset = i ? i->value->len : 0;
+
+	return code ? bytes_drop(bytes), code : model_edit(m, fields, bytes, offset, offset + bytes->len);
+}
+
+static enum cairn_code model_patch(struct model *m, struct cairn_slice fields)
+{
+	struct item *i = model_find(m, field_of(fields, CAIRN_F_KEY));
+	uint64_t offset = cairn_field_u64(fields, CAIRN_F_OFFSET, 0), length;
+	struct bytes *bytes;
+	struct cairn_slice size;
+	enum cairn_code code;
+
+	if (!i)
+		return CAIRN_E_NOT_FOUND;
+	code = model_given(m, fields, false, &bytes);
+	if (code)
+		return bytes_drop(bytes), code;
+	length = i->value->len;
+	if (bytes->len && offset + bytes->len > length)
+		length = offset + bytes->len;
+	if (bytes->len && offset > MODEL_VALUE_LIMIT)
+		return bytes_drop(bytes), CAIRN_E_TOO_LARGE;
+	if (cairn_field_find(fields, CAIRN_F_SIZE, &size)) {
+		length = cairn_body_u64(size);
+		if (bytes->len && offset + bytes->len > length)
+			return bytes_drop(bytes), CAIRN_E_INVALID;
+	}
+	return model_edit(m, fields, bytes, offset, length);
+}
+
+/* What stood under FROM goes under KEY. */
+static void model_place(struct model *m, const struct item *from, struct cairn_slice key, bool copy)
+{
+	struct item src = *from, *i;
+
+	bytes_hold(src.value);
+	i = model_next(m, key);
+	i->value = src.value;
+	i->kind = src.kind;
+	i->has_mode = src.has_mode;
+	i->mode = src.mode;
+	i->has_mtime = src.has_mtime;
+	i->mtime = src.mtime;
+	if (!copy)
+		i->file_id = src.file_id;
+	else if (!i->file_id)
+		i->file_id = m->next_file_id++;
+}
+
+static enum cairn_code model_move(struct model *m, struct cairn_slice fields, bool copy)
+{
+	struct cairn_slice key = field_of(fields, CAIRN_F_KEY), to = field_of(fields, CAIRN_F_TO);
+	struct item *i = model_find(m, key), src;
+
+	if (!i)
+		return CAIRN_E_NOT_FOUND;
+	if (cairn_slice_eq(key, to) && !copy)
+		return CAIRN_OK;
+	src = *i;
+	bytes_hold(src.value);
+	if (!copy)
+		model_remove(m, i);
+	model_place(m, &src, to, copy);
+	bytes_drop(src.value);
+	return CAIRN_OK;
+}
+
+static enum cairn_code model_swap(struct model *m, struct cairn_slice fields)
+{
+	struct item *a = model_find(m, field_of(fields, CAIRN_F_KEY)),
+		    *b = model_find(m, field_of(fields, CAIRN_F_TO));
+	struct item x, y;
+
+	if (!a || !b)
+		return CAIRN_E_NOT_FOUND;
+	if (a == b)
+		return CAIRN_OK;
+	x = *a;
+	y = *b;
+	bytes_hold(x.value);
+	bytes_hold(y.value);
+	model_place(m, &y, item_key(&x), false);
+	model_place(m, &x, item_key(&y), false);
+	bytes_drop(x.value);
+	bytes_drop(y.value);
+	return CAIRN_OK;
+}
+
+static enum cairn_code model_tree(struct model *m, unsigned op, struct cairn_slice fields)
+{
+	struct cairn_slice prefix = field_of(fields, CAIRN_F_PREFIX), to = field_of(fields, CAIRN_F_TO);
+	bool long_key = false;
+	struct model was;
+	size_t n = 0;
+
+	if (op != CAIRN_OP_DELETE_PREFIX && cairn_slice_starts(to, prefix))
+		return CAIRN_E_INVALID;
+	was = model_copy(m);
+	for (size_t i = 0; i < was.count; i++)
+		if (cairn_slice_starts(item_key(&was.items[i]), prefix)) {
+			n++;
+			if (op != CAIRN_OP_COPY_PREFIX)
+				model_remove(m, model_find(m, item_key(&was.items[i])));
+		}
+	for (size_t i = 0; i < was.count && op != CAIRN_OP_DELETE_PREFIX; i++)
+		if (cairn_slice_starts(item_key(&was.items[i]), prefix)) {
+			char key[2 * MODEL_KEY];
+
+			if (to.len + was.items[i].key_len - prefix.len > MODEL_KEY_MAX) {
+				long_key = true;
+				break;
+			}
+			memcpy(key, to.data, to.len);
+			memcpy(key + to.len, was.items[i].key + prefix.len,
+			       was.items[i].key_len - prefix.len);
+			model_place(m, &was.items[i],
+				    cairn_slice(key, to.len + was.items[i].key_len - prefix.len),
+				    op == CAIRN_OP_COPY_PREFIX);
+		}
+	model_free(&was);
+	if (long_key)
+		return CAIRN_E_TOO_LARGE;
+	return n ? CAIRN_OK : CAIRN_E_NOT_FOUND;
+}
+
+static enum cairn_code model_stage(struct model *m, struct cairn_slice fields)
+{
+	struct cairn_slice id = field_of(fields, CAIRN_F_UPLOAD), value = field_of(fields, CAIRN_F_VALUE);
+	uint64_t index = cairn_field_u64(fields, CAIRN_F_INDEX, 0);
+	struct model_upload *u = upload_find(m, id);
+
+	if (!u && !value.len)
+		return CAIRN_E_NOT_FOUND;
+	if (!value.len)
+		return CAIRN_OK;
+	for (int i = 0; !u; i++)
+		if (!memcmp(m->uploads[i].id, id.data, 16) || !memcmp(m->uploads[i].id, (char[16]){ 0 }, 16))
+			u = &m->uploads[i];
+	memcpy(u->id, id.data, 16);
+	bytes_drop(u->pieces[index]);
+	u->pieces[index] = bytes_new(value.data, value.len);
+	return CAIRN_OK;
+}
+
+static bool model_guard(struct model *m, struct cairn_slice g)
+{
+	struct cairn_slice key, prefix, b;
+	struct item *i;
+
+	if (cairn_field_find(g, CAIRN_F_PREFIX, &prefix)) {
+		bool empty = true;
+
+		for (size_t n = 0; n < m->count; n++)
+			empty &= !cairn_slice_starts(item_key(&m->items[n]), prefix) ||
+				cairn_slice_eq(item_key(&m->items[n]), prefix);
+		return empty == cairn_field_bool(g, CAIRN_F_EMPTY, false);
+	}
+	key = field_of(g, CAIRN_F_KEY);
+	i = model_find(m, key);
+	if (cairn_field_find(g, CAIRN_F_EXISTS, &b) &&
+	    cairn_field_bool(g, CAIRN_F_EXISTS, false) != (i != NULL))
+		return false;
+	if (cairn_field_find(g, CAIRN_F_REVISION, &b) && cairn_body_u64(b) != (i ? i->revision : 0))
+		return false;
+	if (cairn_field_find(g, CAIRN_F_FILE_ID, &b) && cairn_body_u64(b) != (i ? i->file_id : 0))
+		return false;
+	if (cairn_field_find(g, CAIRN_F_VALUE, &b) &&
+	    (!i || !cairn_slice_eq(b, cairn_slice(i->value->data, i->value->len))))
+		return false;
+	if (cairn_field_bool(g, CAIRN_F_NO_ANCESTOR, false))
+		for (size_t n = 1; n < key.len; n++)
+			if (((const char *)key.data)[n] == '/' && model_find(m, cairn_slice(key.data, n)))
+				return false;
+	return true;
+}
+
+static bool model_guards(struct model *m, struct cairn_slice fields)
+{
+	struct cairn_slice b;
+	unsigned f;
+
+	while (cairn_field_next(&fields, &f, &b) == 0 && f)
+		if (f == CAIRN_F_GUARD && !model_guard(m, b))
+			return false;
+	return true;
+}
+
+static enum cairn_code model_operation(struct model *m, unsigned op, struct cairn_slice fields);
+
+static enum cairn_code model_txn(struct model *m, struct cairn_slice fields)
+{
+	unsigned list = model_guards(m, fields) ? CAIRN_F_THEN : CAIRN_F_ELSE, f;
+	bool each = cairn_field_bool(fields, CAIRN_F_EACH, false);
+	struct cairn_slice b;
+
+	while (cairn_field_next(&fields, &f, &b) == 0 && f) {
+		struct model was;
+		enum cairn_code code;
+
+		if (f != list || !model_guards(m, cairn_message_fields(b)))
+			continue;
+		was = model_copy(m);
+		code = model_operation(m, cairn_message_number(b), cairn_message_fields(b));
+		if (code && each) {
+			model_free(m);
+			*m = was;
+			continue;
+		}
+		model_free(&was);
+		if (code)
+			return code;
+	}
+	return CAIRN_OK;
+}
+
+static enum cairn_code model_operation(struct model *m, unsigned op, struct cairn_slice fields)
+{
+	struct item *i = model_find(m, field_of(fields, CAIRN_F_KEY));
+	struct bytes *value;
+
+	switch (op) {
+	case CAIRN_OP_PUT:
+		return model_put(m, fields);
+	case CAIRN_OP_DELETE:
+		if (i)
+			model_remove(m, i);
+		return i ? CAIRN_OK : CAIRN_E_NOT_FOUND;
+	case CAIRN_OP_GET:
+		return i ? CAIRN_OK : CAIRN_E_NOT_FOUND;
+	case CAIRN_OP_SET_ATTRIBUTES:
+		if (!i)
+			return CAIRN_E_NOT_FOUND;
+		value = bytes_hold(i->value);
+		i = model_next(m, field_of(fields, CAIRN_F_KEY));
+		i->value = value;
+		take_attributes(i, fields);
+		return CAIRN_OK;
+	case CAIRN_OP_APPEND:
+		return model_append(m, fields);
+	case CAIRN_OP_PATCH:
+		return model_patch(m, fields);
+	case CAIRN_OP_MOVE:
+	case CAIRN_OP_COPY:
+		return model_move(m, fields, op == CAIRN_OP_COPY);
+	case CAIRN_OP_SWAP:
+		return model_swap(m, fields);
+	case CAIRN_OP_STAGE:
+		return model_stage(m, fields);
+	case CAIRN_OP_TXN:
+		return model_txn(m, fields);
+	default:
+		return model_tree(m, op, fields);
+	}
+}
+
+/* Apply a command: all of it, or nothing and its code. */
+static enum cairn_code model_apply(struct model *m, struct cairn_slice message)
+{
+	unsigned op = cairn_message_number(message);
+	struct cairn_slice fields = cairn_message_fields(message);
+	struct model was = model_copy(m);
+	enum cairn_code code = CAIRN_E_CONFLICT;
+
+	m->changed = false;
+	if (op == CAIRN_OP_TXN || model_guards(m, fields))
+		code = model_operation(m, op, fields);
+	if (code) {
+		model_free(m);
+		*m = was;
+	} else {
+		model_free(&was);
+		m->revision += m->changed;
+	}
+	return code;
+}
+
+#endif

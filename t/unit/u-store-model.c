@@ -1,0 +1,523 @@
+/*
+ * Random commands against the model, on every engine of this build at once: same codes, same answers, same
+ * digests, same content; batch boundaries are random and differ between the engines, durable ones are
+ * reopened between batches, and commands are repeated under their client's sequence. `u-store-model 100000
+ * [SEED]` runs that many.
+ */
+#include "storehouse.h"
+#include "model.h"
+#include "banned.h"
+
+#define HOUSES 4
+#define QUEUE 200
+#define CLIENTS 5
+
+static uint64_t seed;
+
+static uint64_t draw(uint64_t below)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (seed >> 11) % below;
+}
+
+static struct cairn_slice any_key(struct model *m, char buffer[MODEL_KEY])
+{
+	static const char *const names[] = { "a", "b", "c", "dd", "e\xff", "f" };
+	size_t n = 0, depth = 1 + draw(4);
+
+	if (m->count && draw(5) > 1) {
+		const struct item *i = &m->items[draw(m->count)];
+
+		return cairn_slice(memcpy(buffer, i->key, i->key_len), i->key_len);
+	}
+	for (size_t i = 0; i < depth; i++) {
+		const char *name = names[draw(6)];
+
+		n += (size_t)snprintf(buffer + n, MODEL_KEY - n, "%s%s", i ? "/" : "", name);
+	}
+	if (draw(5) == 0)
+		buffer[n++] = '/';
+	if (draw(40) == 0)
+		buffer[n++] = 0;
+	return cairn_slice(buffer, n);
+}
+
+static struct cairn_slice any_prefix(struct model *m, char buffer[MODEL_KEY])
+{
+	struct cairn_slice key = any_key(m, buffer);
+
+	while (key.len && buffer[key.len - 1] != '/' && draw(8))
+		key.len--;
+	return key;
+}
+
+static void add_key(struct cairn_msg *m, struct model *model, unsigned field)
+{
+	char buffer[MODEL_KEY];
+
+	cairn_msg_bytes(m, field, any_key(model, buffer));
+}
+
+static void add_prefix(struct cairn_msg *m, struct model *model, unsigned field)
+{
+	char buffer[MODEL_KEY];
+
+	cairn_msg_bytes(m, field, any_prefix(model, buffer));
+}
+
+static void add_value(struct cairn_msg *m, size_t most)
+{
+	size_t n = draw(10) == 0 ? draw(most) : draw(5) == 0 ? 16380 + draw(10) : draw(300);
+	unsigned char *p = cairn_msg_room(m, CAIRN_F_VALUE, n);
+	uint64_t start = draw(1 << 30);
+
+	for (size_t i = 0; i < n; i++)
+		p[i] = (unsigned char)((start += 0x9e3779b97f4a7c15ull) >> 56);
+}
+
+static void add_upload(struct cairn_msg *m, uint64_t which)
+{
+	unsigned char id[16] = "an upload";
+
+	id[15] = (unsigned char)(which + 1);
+	cairn_msg_bytes(m, CAIRN_F_UPLOAD, cairn_slice(id, 16));
+}
+
+static void add_content(struct cairn_msg *m)
+{
+	if (draw(4))
+		add_value(m, 200000);
+	else
+		add_upload(m, draw(3));
+}
+
+static void add_attributes(struct cairn_msg *m)
+{
+	size_t mark = cairn_msg_open(m, CAIRN_F_ATTRIBUTES);
+
+	if (draw(2))
+		cairn_msg_u64(m, CAIRN_F_MODE, draw(512));
+	if (draw(2))
+		cairn_msg_u64(m, CAIRN_F_MTIME, draw(1 << 30));
+	cairn_msg_close(m, mark);
+}
+
+static void add_guard(struct cairn_msg *m, struct model *model)
+{
+	size_t mark = cairn_msg_open(m, CAIRN_F_GUARD);
+	struct item *i = model->count && draw(3) ? &model->items[draw(model->count)] : NULL;
+
+	if (draw(4) == 0) {
+		add_prefix(m, model, CAIRN_F_PREFIX);
+		cairn_msg_bool(m, CAIRN_F_EMPTY, draw(3) == 0);
+	} else {
+		if (i)
+			cairn_msg_bytes(m, CAIRN_F_KEY, item_key(i));
+		else
+			add_key(m, model, CAIRN_F_KEY);
+		switch (draw(5)) {
+		case 0:
+			cairn_msg_bool(m, CAIRN_F_EXISTS, i != NULL);
+			break;
+		case 1:
+			cairn_msg_u64(m, CAIRN_F_REVISION, i ? i->revision - (draw(4) == 0) : 0);
+			break;
+		case 2:
+			cairn_msg_u64(m, CAIRN_F_FILE_ID, i ? i->file_id : 0);
+			break;
+		case 3:
+			cairn_msg_bool(m, CAIRN_F_NO_ANCESTOR, true);
+			break;
+		case 4:
+			cairn_msg_bytes(m, CAIRN_F_VALUE,
+					i && i->value->len < 100000
+						? cairn_slice(i->value->data, i->value->len)
+						: cairn_str("x"));
+			break;
+		}
+	}
+	cairn_msg_close(m, mark);
+}
+
+static const unsigned simple[] = { CAIRN_OP_PUT,          CAIRN_OP_PUT,         CAIRN_OP_PUT,
+				   CAIRN_OP_PUT,          CAIRN_OP_DELETE,      CAIRN_OP_APPEND,
+				   CAIRN_OP_APPEND,       CAIRN_OP_PATCH,       CAIRN_OP_MOVE,
+				   CAIRN_OP_COPY,         CAIRN_OP_SWAP,        CAIRN_OP_SET_ATTRIBUTES,
+				   CAIRN_OP_PATCH,        CAIRN_OP_MOVE_PREFIX, CAIRN_OP_COPY_PREFIX,
+				   CAIRN_OP_DELETE_PREFIX };
+
+static void add_arguments(struct cairn_msg *m, unsigned op, struct model *model)
+{
+	bool tree = op == CAIRN_OP_MOVE_PREFIX || op == CAIRN_OP_COPY_PREFIX || op == CAIRN_OP_DELETE_PREFIX;
+
+	if (tree) {
+		add_prefix(m, model, CAIRN_F_PREFIX);
+		if (op != CAIRN_OP_DELETE_PREFIX) {
+			char buffer[MODEL_KEY];
+			struct cairn_slice to = any_prefix(model, buffer);
+
+			if (model->count > 200 || !to.len)
+				to = cairn_str("a/");
+			cairn_msg_bytes(m, CAIRN_F_TO, to);
+		}
+	} else {
+		add_key(m, model, CAIRN_F_KEY);
+	}
+	if (op == CAIRN_OP_MOVE || op == CAIRN_OP_COPY || op == CAIRN_OP_SWAP)
+		add_key(m, model, CAIRN_F_TO);
+	if (op == CAIRN_OP_PUT || op == CAIRN_OP_APPEND)
+		add_content(m);
+	if (op == CAIRN_OP_PATCH) {
+		if (draw(4))
+			cairn_msg_u64(m, CAIRN_F_OFFSET, draw(draw(3) ? 200000 : 20000));
+		if (draw(4))
+			add_content(m);
+		if (draw(3) == 0)
+			cairn_msg_u64(m, CAIRN_F_SIZE, draw(draw(3) ? 500000 : 20000));
+	}
+	if (op == CAIRN_OP_SET_ATTRIBUTES || (op == CAIRN_OP_PUT && draw(4) == 0))
+		add_attributes(m);
+	if (op == CAIRN_OP_PUT && draw(8) == 0)
+		cairn_msg_kind(m, CAIRN_F_KIND, (unsigned)draw(3));
+	if ((op == CAIRN_OP_PUT || op == CAIRN_OP_DELETE) && draw(6) == 0)
+		cairn_msg_bool(m, CAIRN_F_RETURN_OLD, true);
+	if (draw(8) == 0)
+		add_guard(m, model);
+}
+
+static void add_txn(struct cairn_msg *m, struct model *model)
+{
+	size_t n = draw(6);
+
+	for (size_t i = draw(3); i; i--)
+		add_guard(m, model);
+	for (size_t i = 0; i < n; i++) {
+		unsigned op = draw(8) ? simple[draw(13)] : CAIRN_OP_GET;
+		size_t mark = cairn_msg_open_op(m, draw(4) ? CAIRN_F_THEN : CAIRN_F_ELSE, op);
+
+		if (op == CAIRN_OP_GET)
+			add_key(m, model, CAIRN_F_KEY);
+		else
+			add_arguments(m, op, model);
+		cairn_msg_close(m, mark);
+	}
+	if (draw(2))
+		cairn_msg_bool(m, CAIRN_F_EACH, true);
+}
+
+static void add_stage(struct cairn_msg *m)
+{
+	uint64_t index = draw(4);
+	size_t n = index == 3 ? draw(131072) : 131072;
+
+	add_upload(m, draw(3));
+	cairn_msg_u64(m, CAIRN_F_INDEX, index);
+	if (draw(10)) {
+		if (draw(6) == 0)
+			n = draw(20000);
+		memset(cairn_msg_room(m, CAIRN_F_VALUE, n), (int)draw(256), n);
+	}
+}
+
+/* One command of a queue, with what the model says to it. */
+struct entry {
+	struct cairn_msg message;
+	enum cairn_code want;
+	size_t first; /* of a repeated one: the entry that it repeats; else itself */
+	struct cairn_msg answer[HOUSES];
+	struct cairn_error error[HOUSES];
+	enum cairn_code got[HOUSES];
+};
+
+struct run {
+	struct house houses[HOUSES];
+	size_t count;
+	struct model model;
+	uint64_t index, time_ns, sequence[CLIENTS];
+	struct entry queue[QUEUE];
+	size_t queued;
+	unsigned long differences;
+};
+
+static void generate(struct run *r)
+{
+	struct entry *e = &r->queue[r->queued];
+	unsigned op = draw(6) == 0 ? CAIRN_OP_TXN
+		: draw(6) == 0     ? CAIRN_OP_STAGE
+				   : simple[draw(draw(20) ? 13 : 16)];
+	uint64_t client = draw(2 * CLIENTS);
+	unsigned char id[16] = "client";
+
+	e->first = r->queued;
+	if (r->queued && draw(20) == 0) { /* a command again, as it was sent, but with another stamp */
+		size_t n = draw(r->queued);
+		struct cairn_slice was = cairn_msg_slice(&r->queue[n].message), body;
+
+		if (cairn_field_find(cairn_message_fields(was), CAIRN_F_CLIENT, &body)) {
+			cairn_msg_start(&e->message, cairn_message_number(was));
+			cairn_msg_fields(&e->message, cairn_message_fields(was));
+			e->first = r->queue[n].first;
+			e->want = r->queue[e->first].want;
+			r->queued++;
+			return;
+		}
+	}
+	r->time_ns += draw(1000000);
+	cairn_msg_start(&e->message, op);
+	cairn_msg_u64(&e->message, CAIRN_F_TIME, r->time_ns);
+	if (client < CLIENTS) {
+		id[15] = (unsigned char)client;
+		cairn_msg_bytes(&e->message, CAIRN_F_CLIENT, cairn_slice(id, 16));
+		cairn_msg_u64(&e->message, CAIRN_F_SEQUENCE, ++r->sequence[client]);
+		cairn_msg_u64(&e->message, CAIRN_F_BORN, r->index);
+	}
+	if (draw(2))
+		cairn_msg_text(&e->message, CAIRN_F_AUTHOR, "ops@n1");
+	if (op == CAIRN_OP_TXN)
+		add_txn(&e->message, &r->model);
+	else if (op == CAIRN_OP_STAGE)
+		add_stage(&e->message);
+	else
+		add_arguments(&e->message, op, &r->model);
+	e->want = model_apply(&r->model, cairn_msg_slice(&e->message));
+	r->queued++;
+}
+
+static void apply_queue(struct run *r, size_t house)
+{
+	struct house *h = &r->houses[house];
+	struct store_command commands[QUEUE];
+	size_t done = 0;
+
+	while (done < r->queued) {
+		size_t n = 1 + draw(r->queued - done);
+
+		for (size_t i = 0; i < n; i++) {
+			struct entry *e = &r->queue[done + i];
+
+			commands[i] = (struct store_command){
+				.position = { r->index + done + i + 1, 1 },
+				.message = cairn_msg_slice(&e->message),
+				.answer = &e->answer[house],
+				.error = &e->error[house],
+			};
+		}
+		if (store_apply(h->store, commands, n, false, &h->error))
+			bail("the store over %s stopped: %s", h->plugin->name, h->error.message);
+		for (size_t i = 0; i < n; i++)
+			r->queue[done + i].got[house] = commands[i].code;
+		done += n;
+		if (h->engine.ops.caps & CAIRN_ENGINE_DURABLE && draw(20) == 0)
+			house_reopen(h);
+	}
+}
+
+static void differs(struct run *r, const char *what, const struct entry *e, size_t house)
+{
+	if (r->differences++ < 5)
+		printf("# %s: %s on %s: %s, the model says %s (%s)\n", what,
+		       cairn_operation_row(cairn_message_number(cairn_msg_slice(&e->message)))->name,
+		       r->houses[house].plugin->name,
+		       e->got[house] ? cairn_error_row(e->got[house])->name : "ok",
+		       e->want ? cairn_error_row(e->want)->name : "ok", e->error[house].message);
+}
+
+/* The fields of an answer without APPLIED, which says when it was given. */
+static struct cairn_slice lasting(const struct cairn_msg *answer)
+{
+	struct cairn_slice fields = cairn_message_fields(cairn_msg_slice(answer)), b;
+
+	if (cairn_field_find(fields, CAIRN_F_APPLIED, &b))
+		fields.len -= CAIRN_FIELD_HEAD + 8;
+	return fields;
+}
+
+static void compare_answers(struct run *r)
+{
+	for (size_t i = 0; i < r->queued; i++)
+		for (size_t h = 0; h < r->count; h++) {
+			const struct entry *e = &r->queue[i], *first = &r->queue[e->first];
+
+			if (e->got[h] != e->want)
+				differs(r, "another code", e, h);
+			else if (!e->want && !cairn_slice_eq(lasting(&e->answer[h]), lasting(&e->answer[0])))
+				differs(r, "another answer than the first engine's", e, h);
+			else if (!e->want && lasting(&first->answer[h]).len <= 256 &&
+				 !cairn_slice_eq(lasting(&e->answer[h]), lasting(&first->answer[h])))
+				differs(r, "another answer than the first time", e, h);
+		}
+}
+
+static bool same_number(struct cairn_slice row, unsigned field, bool has, uint64_t want)
+{
+	struct cairn_slice b;
+
+	return cairn_field_find(row, field, &b) == has && (!has || cairn_body_u64(b) == want);
+}
+
+static bool same_record(struct cairn_slice row, const struct item *i)
+{
+	struct cairn_slice key = field_of(row, CAIRN_F_KEY), a = field_of(row, CAIRN_F_ATTRIBUTES);
+
+	return cairn_slice_eq(key, item_key(i)) && same_number(row, CAIRN_F_REVISION, true, i->revision) &&
+		same_number(row, CAIRN_F_VERSION, true, i->version) &&
+		same_number(row, CAIRN_F_FILE_ID, true, i->file_id) &&
+		same_number(row, CAIRN_F_CREATE_REVISION, true, i->created) &&
+		same_number(row, CAIRN_F_SIZE, true, i->value->len) &&
+		*(const unsigned char *)field_of(row, CAIRN_F_KIND).data == i->kind &&
+		same_number(a, CAIRN_F_MODE, i->has_mode, i->mode) &&
+		same_number(a, CAIRN_F_MTIME, i->has_mtime, i->mtime);
+}
+
+static void compare_value(struct run *r, struct house *h, const struct item *i)
+{
+	uint64_t from = draw(i->value->len + 10), n = draw(i->value->len + 10), left;
+	struct cairn_slice value;
+
+	cairn_msg_start(&h->command, CAIRN_OP_GET);
+	cairn_msg_bytes(&h->command, CAIRN_F_KEY, item_key(i));
+	cairn_msg_u64(&h->command, CAIRN_F_REVISION, i->revision);
+	if (draw(2)) {
+		cairn_msg_u64(&h->command, CAIRN_F_OFFSET, from);
+		cairn_msg_u64(&h->command, CAIRN_F_LENGTH, n);
+	} else {
+		from = 0;
+		n = UINT64_MAX;
+	}
+	from = from < i->value->len ? from : i->value->len;
+	left = i->value->len - from;
+	n = n < left ? n : left;
+	if (house_read(h, 0) == CAIRN_OK) {
+		value = field_of(house_fields(h), CAIRN_F_VALUE);
+		if (cairn_slice_eq(value, cairn_slice(i->value->data + from, n)))
+			return;
+	}
+	if (r->differences++ < 5)
+		printf("# %s: another value of %.*s: %s\n", h->plugin->name, (int)i->key_len, i->key,
+		       h->error.message);
+}
+
+/* Walk the whole store in pages of a random size, and compare each row with the model. */
+static void compare_content(struct run *r, struct house *h)
+{
+	struct cairn_slice cursor = { 0 }, rest, row;
+	unsigned char kept[STORE_KEY_MAX + 2];
+	size_t n = 0;
+	unsigned field;
+
+	do {
+		cairn_msg_start(&h->command, CAIRN_OP_SCAN);
+		cairn_msg_bool(&h->command, CAIRN_F_META_ONLY, true);
+		if (cursor.len)
+			cairn_msg_bytes(&h->command, CAIRN_F_CURSOR, cursor);
+		if (house_read(h, 100 + draw(100000)))
+			bail("a scan failed: %s", h->error.message);
+		for (rest = house_fields(h); cairn_field_next(&rest, &field, &row) == 0 && field;)
+			if (field == CAIRN_F_ROW &&
+			    (n >= r->model.count || !same_record(row, &r->model.items[n++])))
+				r->differences++;
+		cursor = field_of(house_fields(h), CAIRN_F_CURSOR);
+		if (cursor.len)
+			cursor.data = memcpy(kept, cursor.data, cursor.len);
+	} while (cursor.len);
+	if (n != r->model.count)
+		r->differences++;
+	for (size_t i = 0; i < r->model.count; i++)
+		compare_value(r, h, &r->model.items[i]);
+}
+
+static void compare_digests(struct run *r)
+{
+	struct store_facts first, other;
+
+	store_facts(r->houses[0].store, &first);
+	for (size_t h = 1; h < r->count; h++) {
+		store_facts(r->houses[h].store, &other);
+		if (memcmp(&first, &other, sizeof(first)) != 0 && r->differences++ < 5)
+			printf("# %s knows something else than %s\n", r->houses[h].plugin->name,
+			       r->houses[0].plugin->name);
+	}
+}
+
+static void check_rows(struct run *r)
+{
+	for (size_t h = 0; h < r->count; h++)
+		if (store_check_rows(r->houses[h].store, &r->houses[h].error) && r->differences++ < 5)
+			printf("# %s: %s\n", r->houses[h].plugin->name, r->houses[h].error.message);
+}
+
+static void round_of(struct run *r)
+{
+	size_t n = 1 + draw(QUEUE);
+
+	r->queued = 0;
+	for (size_t i = 0; i < n; i++)
+		generate(r);
+	for (size_t h = 0; h < r->count; h++)
+		apply_queue(r, h);
+	r->index += r->queued;
+	compare_answers(r);
+	compare_digests(r);
+}
+
+static void start(struct run *r, const char *engine)
+{
+	struct house *h = &r->houses[r->count];
+
+	if (house_open_with(h, engine,
+			    &(struct store_settings){ .key_max = MODEL_KEY_MAX,
+						      .value_limit = MODEL_VALUE_LIMIT,
+						      .folders = true }))
+		r->count++;
+	else
+		printf("# engine %s is not in this build\n", engine);
+}
+
+int main(int argc, char **argv)
+{
+	static const char *const engines[] = { "memory", "leveldb", "bitcask", "lmdb" };
+	unsigned long long want = argc > 1 ? strtoull(argv[1], NULL, 10) : 3000;
+	struct run *r = calloc(1, sizeof(*r));
+	struct store_facts f;
+	unsigned round = 0;
+
+	seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
+	seed = seed * 0x9e3779b97f4a7c15ull + 1;
+	r->model.next_file_id = 1;
+	r->time_ns = 1700000000000000000ull;
+	for (size_t i = 0; i < sizeof(engines) / sizeof(engines[0]) && r->count < HOUSES; i++)
+		start(r, engines[i]);
+	if (!r->count)
+		return tap_skip_all("no engine is in this build");
+	while (r->index < want && !r->differences) {
+		round_of(r);
+		if (round++ % 8 == 0 || r->index >= want) {
+			check_rows(r);
+			for (size_t h = 0; h < r->count; h++)
+				compare_content(r, &r->houses[h]);
+		}
+	}
+	store_facts(r->houses[0].store, &f);
+	printf("# %llu commands, revision %llu, %llu keys, %llu bytes, digest ", (unsigned long long)r->index,
+	       (unsigned long long)f.revision, (unsigned long long)f.keys, (unsigned long long)f.bytes);
+	for (int i = 0; i < 16; i++)
+		printf("%02x", f.digest[i]);
+	printf(" on");
+	for (size_t h = 0; h < r->count; h++)
+		printf(" %s", r->houses[h].plugin->name);
+	putchar('\n');
+	is_int(r->differences, 0, "%llu random commands do what the model says, on %zu engines alike",
+	       (unsigned long long)r->index, r->count);
+	for (size_t h = 0; h < r->count; h++)
+		house_close(&r->houses[h]);
+	for (size_t i = 0; i < QUEUE; i++) {
+		cairn_msg_free(&r->queue[i].message);
+		for (size_t h = 0; h < HOUSES; h++)
+			cairn_msg_free(&r->queue[i].answer[h]);
+	}
+	model_free(&r->model);
+	free(r);
+	return tap_done();
+}

@@ -18,3 +18,7 @@ EXTRA_DIST += t/lib/fake.h
 BATS += t/4100-libcairn.bats
 t_unit_u_client_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_client_LDADD = libclient.la
+
+check_PROGRAMS += t/stress/retry
+t_stress_retry_CPPFLAGS = $(TEST_CPPFLAGS)
+t_stress_retry_LDADD = libclient.la

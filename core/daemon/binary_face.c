@@ -141,4 +141,4 @@ static bool binary_take(struct conn *c)
 	return true;
 }
 
-const struct face face_binary = { binary_take, binary_answer, binary_refuse, binary_tell };
+const struct face face_binary = { false, binary_take, binary_answer, binary_refuse, binary_tell };

@@ -69,6 +69,8 @@ bool conn_new(struct control *control, int fd, enum cairn_permission may, const 
 	c->may = may;
 	snprintf(c->author, sizeof(c->author), "%s", author);
 	c->waiting_last = &c->waiting;
+	c->changes_last = &c->changes;
+	c->later_last = &c->later;
 	c->end.run = on_end;
 	c->again.run = on_again;
 	c->next = control->conns;
@@ -122,6 +124,8 @@ static void cancel(struct request *r)
 {
 	bool waits = r->waits;
 
+	if (r->later) /* it ends soon after it begins */
+		return;
 	if (waits)
 		forget_waiting(r->conn, r);
 	call_cancel(&r->call, waits);
@@ -221,6 +225,13 @@ static void on_done(struct call *call)
 
 	if (c->fd >= 0)
 		c->face->answer(r, call->error.code ? ANSWER_ERROR : ANSWER_OK);
+	if (r->changes) {
+		*r->change_at = r->next_change;
+		if (r->next_change)
+			r->next_change->change_at = r->change_at;
+		else
+			c->changes_last = r->change_at;
+	}
 	*r->at = r->next;
 	if (r->next)
 		r->next->at = r->at;
@@ -268,6 +279,7 @@ struct request *conn_request(struct conn *c, uint64_t id)
 	r->conn = c;
 	r->id = id;
 	r->held = 0;
+	r->changes = r->later = r->waits = false;
 	r->call.node = control->node;
 	r->call.loop = control->node->loop;
 	r->call.may = c->may;
@@ -286,11 +298,54 @@ struct request *conn_request(struct conn *c, uint64_t id)
 	return r;
 }
 
+/* A read waits for every change before it; a change for those that make and drop things. Behind what waits,
+ * all wait. */
+static bool must_wait(const struct conn *c, const struct request *r)
+{
+	for (const struct request *change = c->changes; change && change->turn < r->turn;
+	     change = change->next_change)
+		if (!r->changes || cairn_operation_row(change->call.op)->permission == CAIRN_MAY_ADMIN)
+			return true;
+	return false;
+}
+
 void conn_start(struct request *r)
 {
+	struct conn *c = r->conn;
+	const struct cairn_operation_row *op = cairn_operation_row(r->call.op);
+
 	r->held = r->call.fields.len;
-	r->conn->held += r->held;
+	c->held += r->held;
+	r->turn = c->turns++;
+	if (c->face->ordered && op && op->permission != CAIRN_MAY_READ) {
+		r->changes = true;
+		r->next_change = NULL;
+		r->change_at = c->changes_last;
+		*c->changes_last = r;
+		c->changes_last = &r->next_change;
+	}
+	if ((c->later || must_wait(c, r)) && on_keep(&r->call)) {
+		r->later = true;
+		r->next_later = NULL;
+		*c->later_last = r;
+		c->later_last = &r->next_later;
+		return;
+	}
 	call_start(&r->call);
+}
+
+/* Start what waited for changes that are done by now. */
+static void start_later(struct conn *c)
+{
+	while (c->later && !must_wait(c, c->later)) {
+		struct request *r = c->later;
+
+		c->later = r->next_later;
+		if (!c->later)
+			c->later_last = &c->later;
+		r->later = false;
+		call_start(&r->call);
+	}
 }
 
 /* The first bytes choose the face. */
@@ -449,6 +504,7 @@ static void on_end(struct loop_task *t)
 	struct conn *c = (struct conn *)((char *)t - offsetof(struct conn, end));
 
 	c->end_queued = false;
+	start_later(c);
 	if (c->fd >= 0 && (c->out.error || !send_some(c)))
 		conn_cut(c);
 	if (c->fd >= 0 && c->in_flight == 0 && unsent(c) == 0 && (c->closing || (c->eof && !c->stalled)))

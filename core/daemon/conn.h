@@ -19,11 +19,16 @@ struct conn;
 struct request {
 	struct call call;
 	struct conn *conn;
-	struct request *next, **at;   /* of the connection's list; NEXT also of the spare ones */
-	struct request *next_waiting; /* of those that wait for the connection to drain */
-	bool waits;                   /* is in that list */
-	uint64_t id;                  /* the client's */
-	size_t held;                  /* bytes of arguments, for the connection's account */
+	struct request *next, **at;               /* of the connection's list; NEXT also of the spare ones */
+	struct request *next_change, **change_at; /* of the connection's changes under way, oldest first */
+	struct request *next_later;               /* of those that are started later */
+	uint64_t turn;                            /* how many requests its connection had before it */
+	bool changes;                             /* is in the list of changes */
+	bool later;                               /* is not started yet */
+	struct request *next_waiting;             /* of those that wait for the connection to drain */
+	bool waits;                               /* is in that list */
+	uint64_t id;                              /* the client's */
+	size_t held;                              /* bytes of arguments, for the connection's account */
 	struct cairn_msg message; /* where the arguments are kept that do not lie in the connection's input */
 };
 
@@ -31,6 +36,7 @@ enum answer { ANSWER_OK, ANSWER_ERROR, ANSWER_EVENT };
 
 /* An encoding. */
 struct face {
+	bool ordered; /* requests are served as if one after another */
 	/* Take one request (or one line that is none) off the input. False where more bytes are needed, or
 	 * the connection closes. */
 	bool (*take)(struct conn *c);
@@ -93,6 +99,9 @@ struct conn {
 	struct request *requests; /* under way */
 	unsigned in_flight;
 	size_t held;
+	uint64_t turns;                          /* requests so far */
+	struct request *changes, **changes_last; /* under way, oldest first; only where the face is ordered */
+	struct request *later, **later_last;     /* what waits for changes before it, and all behind it */
 	struct request *waiting, **waiting_last; /* streams that wait for the output to drain */
 
 	struct loop_task end, again; /* at the end of this turn; in the next one */

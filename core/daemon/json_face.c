@@ -179,4 +179,4 @@ static bool json_take(struct conn *c)
 	return true;
 }
 
-const struct face face_json = { json_take, json_answer, json_refuse, json_tell };
+const struct face face_json = { true, json_take, json_answer, json_refuse, json_tell };

@@ -5,7 +5,26 @@ libdaemon_la_SOURCES = %D%/loop.c %D%/loop.h %D%/pool.c %D%/pool.h %D%/log.c %D%
 libdaemon_la_CPPFLAGS = $(DAEMON_CPPFLAGS) $(INIH_CFLAGS)
 libdaemon_la_LIBADD = $(UV_LIBS) $(INIH_LIBS)
 
+DAEMON_LIBS = libdaemon.la libloader.la libstore.la libjson.la libbase.la $(JANSSON_LIBS) $(UV_LIBS)
+
 sbin_PROGRAMS += sbin/cairnd
 sbin_cairnd_SOURCES = %D%/main.c
 sbin_cairnd_CPPFLAGS = $(DAEMON_CPPFLAGS)
-sbin_cairnd_LDADD = libcontrol.la libdaemon.la libloader.la libstore.la libjson.la libbase.la $(JANSSON_LIBS) $(UV_LIBS)
+sbin_cairnd_LDADD = libcontrol.la $(DAEMON_LIBS)
+
+check_PROGRAMS += t/unit/u-loop t/unit/u-shard t/unit/u-settings
+TESTS += t/unit/u-loop t/unit/u-shard t/unit/u-settings
+t_unit_u_loop_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_loop_LDADD = $(DAEMON_LIBS)
+t_unit_u_shard_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_shard_LDADD = $(DAEMON_LIBS)
+t_unit_u_settings_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_settings_LDADD = $(DAEMON_LIBS)
+
+# An engine whose writes fail on demand, for tests; named by its path.
+check_LTLIBRARIES += t/lib/engine-faulty.la
+t_lib_engine_faulty_la_SOURCES = t/lib/engine-faulty.c
+t_lib_engine_faulty_la_LDFLAGS = $(PLUGIN_LDFLAGS) -rpath /nowhere
+
+BATS += t/1000-daemon.bats t/1010-settings.bats
+dist_doc_DATA += %D%/examples/laptop.conf %D%/examples/server.conf %D%/examples/cache.conf

@@ -358,6 +358,9 @@ static enum cairn_code run(struct daemon *d, const struct options *o, struct cai
 	enum cairn_code code;
 
 	code = node_open(&d->node, d->settings, d->log, error);
+	d->node.metrics = metrics_new();
+	if (!code && !d->node.metrics)
+		code = cairn_fail(error, CAIRN_E_INTERNAL, "no memory");
 	if (!code)
 		code = watch_signals(d, error);
 	if (!code)
@@ -379,6 +382,7 @@ static enum cairn_code run(struct daemon *d, const struct options *o, struct cai
 	d->node.pool = NULL;
 	volumes_close(&d->node);
 	node_close(&d->node);
+	metrics_free(d->node.metrics);
 	if (!code)
 		log_info(d->log, LOG_DAEMON, "ended");
 	return code;

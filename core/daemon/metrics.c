@@ -194,7 +194,9 @@ static void each_volume(void *arg, struct volume *v)
 	struct store_facts facts;
 	char labels[VOLUME_NAME_MAX + 16];
 
-	store_facts(shard_store(volume_shard(v, cairn_slice(NULL, 0))), &facts);
+	if (!v->shard)
+		return;
+	store_facts(shard_store(v->shard), &facts);
 	snprintf(labels, sizeof(labels), "volume=\"%s\"", v->name);
 	add_number(vv->sink, "", labels, vv->value(&facts));
 }
@@ -237,9 +239,10 @@ static void add_stat(void *arg, const char *name, const char *unit, uint64_t val
 
 static void each_engine(void *arg, struct volume *v)
 {
-	struct engine *e = shard_engine(volume_shard(v, cairn_slice(NULL, 0)));
+	struct engine *e = v->shard ? shard_engine(v->shard) : NULL;
 
-	e->ops.stats(e->handle, add_stat, &(struct engine_stat){ arg, v->name });
+	if (e)
+		e->ops.stats(e->handle, add_stat, &(struct engine_stat){ arg, v->name });
 }
 
 static void engines(struct sink *s)

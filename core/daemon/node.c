@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +75,25 @@ static enum cairn_code lock_folder(struct node *n, struct cairn_error *error)
 	return r == 0 ? CAIRN_OK
 		      : cairn_fail(error, cairn_error_from_errno(-r),
 				   "the data folder %s cannot be written: %s", n->data_dir, strerror(-r));
+}
+
+/* The folder that the control socket goes into. */
+static enum cairn_code make_socket_folder(struct node *n, struct cairn_error *error)
+{
+	char path[PATH_MAX];
+	char *slash;
+	int r;
+
+	snprintf(path, sizeof(path), "%s", setting_text(n->settings, SETTING_CONTROL_SOCKET));
+	slash = strrchr(path, '/');
+	if (!slash || slash == path)
+		return CAIRN_OK;
+	*slash = 0;
+	r = folder_make(path);
+	return r == 0
+		? CAIRN_OK
+		: cairn_fail(error, cairn_error_from_errno(-r),
+			     "the folder of the control socket, %s, cannot be made: %s", path, strerror(-r));
 }
 
 static enum cairn_code damaged(struct node *n, const char *what, struct cairn_error *error)
@@ -174,13 +194,14 @@ enum cairn_code node_open(struct node *n, struct settings *settings, struct log 
 	*n = (struct node){ .settings = settings, .log = log, .data_fd = -1, .start_ns = clock_boot_ns() };
 	snprintf(n->name, sizeof(n->name), "%s", setting_text(settings, SETTING_NODE_NAME));
 	n->data_dir = strdup(setting_text(settings, SETTING_NODE_DATA));
-	n->metrics = metrics_new();
 	n->loader = loader_new(*plugins ? plugins : NULL);
-	if (!n->data_dir || !n->metrics || !n->loader)
+	if (!n->data_dir || !n->loader)
 		return cairn_fail(error, CAIRN_E_INTERNAL, "no memory");
 	code = lock_folder(n, error);
 	if (!code)
 		code = identify(n, error);
+	if (!code)
+		code = make_socket_folder(n, error);
 	if (code)
 		return code;
 	r = loop_new(&n->loop);
@@ -195,7 +216,6 @@ void node_close(struct node *n)
 	pool_free(n->pool);
 	loop_free(n->loop);
 	loader_free(n->loader);
-	metrics_free(n->metrics);
 	if (n->data_fd >= 0)
 		close(n->data_fd);
 	free(n->data_dir);

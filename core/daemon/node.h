@@ -35,7 +35,7 @@ struct node {
 
 /*
  * Fill N: lock the data folder (UNAVAILABLE names who holds it), read or make the identity (CORRUPT, UNSUPPORTED for a newer
- * format), make loader, loop and workers. SETTINGS and LOG stay the caller's. node_close is called in any case.
+ * format), make loader, loop and workers. SETTINGS, LOG and what is not mentioned here are the caller's. node_close is called in any case.
  */
 enum cairn_code node_open(struct node *n, struct settings *settings, struct log *log, struct cairn_error *error);
 void node_close(struct node *n);

@@ -58,23 +58,39 @@ void op_ping(struct call *c)
 	call_done(c);
 }
 
+/* The volume's parameters, "key=value" each. */
+static void add_volume_parameters(struct cairn_msg *m, struct volume *v)
+{
+	for (size_t i = 0; i < v->parameter_count; i++) {
+		const char *text = v->parameters[i];
+		size_t n = strcspn(text, "="), mark = cairn_msg_open(m, CAIRN_F_PARAMETER);
+
+		cairn_msg_bytes(m, CAIRN_F_NAME, cairn_slice(text, n));
+		cairn_msg_text(m, CAIRN_F_AMOUNT, text[n] ? text + n + 1 : "");
+		cairn_msg_close(m, mark);
+	}
+}
+
 static void add_facts(struct cairn_msg *m, struct volume *v)
 {
 	struct store_facts facts;
 	struct cairn_error error;
 
-	store_facts(shard_store(only_shard(v)), &facts);
 	cairn_msg_text(m, CAIRN_F_NAME, v->name);
 	cairn_msg_text(m, CAIRN_F_ENGINE, v->engine);
 	cairn_msg_text(m, CAIRN_F_REPLICATION, v->replication);
+	add_volume_parameters(m, v);
+	if (volume_health(v, &error))
+		add_error(m, &error);
+	if (!v->shard)
+		return;
+	store_facts(shard_store(only_shard(v)), &facts);
 	cairn_msg_u64(m, CAIRN_F_KEYS, facts.keys);
 	cairn_msg_u64(m, CAIRN_F_BYTES, facts.bytes);
 	cairn_msg_u64(m, CAIRN_F_REVISION, facts.revision);
 	cairn_msg_u64(m, CAIRN_F_APPLIED, facts.position.index);
 	cairn_msg_u64(m, CAIRN_F_KEY_MAX, facts.key_max);
 	cairn_msg_u64(m, CAIRN_F_VALUE_LIMIT, facts.value_limit);
-	if (shard_health(only_shard(v), &error))
-		add_error(m, &error);
 }
 
 static void add_volume(void *arg, struct volume *v)
@@ -96,7 +112,7 @@ static void look_at(void *arg, struct volume *v)
 	struct health *h = arg;
 	struct cairn_error error;
 
-	if (!h->volume && shard_health(only_shard(v), &error)) {
+	if (!h->volume && volume_health(v, &error)) {
 		h->error = error;
 		h->volume = v;
 	}

@@ -248,18 +248,17 @@ void settings_free(struct settings *s)
 
 int setting_find(const char *name, struct cairn_error *error)
 {
-	const char *keys[SETTING_COUNT], *near, *dot = strchr(name, '.');
+	const char *near = NULL, *dot = strchr(name, '.');
 
 	for (int i = 0; i < SETTING_COUNT; i++)
 		if (!strcmp(names[i], name))
 			return i;
 	cairn_fail(error, CAIRN_E_INVALID, "there is no setting '%s'", name);
-	near = nearest(name, names, SETTING_COUNT);
-	for (int i = 0; !near && i < SETTING_COUNT; i++) { /* the right key in a wrong section */
-		keys[i] = rows[i].key;
-		if (dot && !strcmp(dot + 1, keys[i]))
+	for (int i = 0; dot && i < SETTING_COUNT; i++) /* the right key in a wrong section */
+		if (!strcmp(dot + 1, rows[i].key))
 			near = names[i];
-	}
+	if (!near)
+		near = nearest(name, names, SETTING_COUNT);
 	if (near)
 		cairn_hint(error, "did you mean '%s'?", near);
 	return -1;

@@ -64,17 +64,26 @@ static struct volume *volume_new(struct node *n, const char *name)
 	return v;
 }
 
+/* Add "key=value", in place of an earlier one of that key. */
 static bool add_parameter(struct volume *v, const char *text, size_t len)
 {
-	char **p = realloc(v->parameters, (v->parameter_count + 1) * sizeof(*p));
+	const char *equals = memchr(text, '=', len);
+	size_t n = equals ? (size_t)(equals - text) + 1 : len, i = 0;
+	char **p, *copy = strndup(text, len);
 
-	if (!p)
+	while (i < v->parameter_count && strncmp(v->parameters[i], text, n))
+		i++;
+	p = i < v->parameter_count ? v->parameters : realloc(v->parameters, (i + 1) * sizeof(*p));
+	if (!p || !copy) {
+		free(copy);
 		return false;
+	}
 	v->parameters = p;
-	p[v->parameter_count] = strndup(text, len);
-	if (!p[v->parameter_count])
-		return false;
-	v->parameter_count++;
+	if (i < v->parameter_count)
+		free(p[i]);
+	else
+		v->parameter_count++;
+	p[i] = copy;
 	return true;
 }
 
@@ -95,6 +104,7 @@ static enum cairn_code open_shard(struct volume *v, bool durable, struct cairn_e
 	const char **texts = calloc(v->parameter_count + 1, sizeof(*texts));
 	char path[4096];
 	size_t owns = 0, others = 0;
+	struct shard *shard;
 	enum cairn_code code;
 
 	if (!texts)
@@ -108,20 +118,22 @@ static enum cairn_code open_shard(struct volume *v, bool durable, struct cairn_e
 		cairn_error_prefix(error, "volume %s", v->name);
 	snprintf(path, sizeof(path), "%s/%s", v->node->volumes->path, v->folder);
 	if (!code)
-		code = shard_open(
-			&v->shard, v->node,
-			&(struct shard_options){ .name = v->name,
-						 .folder = path,
-						 .engine = v->engine,
-						 .replication = v->replication,
-						 .parameters = texts + owns,
-						 .parameter_count = others,
-						 .sync = own[PARAM_SYNC].number,
-						 .settings = { .key_max = own[PARAM_KEY_MAX].number,
-							       .value_limit = own[PARAM_VALUE_LIMIT].number,
-							       .folders = own[PARAM_FOLDERS].number },
-						 .must_be_durable = durable },
-			error);
+		code = shard_open(&shard, v->node,
+				  &(struct shard_options){
+					  .name = v->name,
+					  .folder = path,
+					  .engine = v->engine,
+					  .replication = v->replication,
+					  .parameters = texts + owns,
+					  .parameter_count = others,
+					  .sync = own[PARAM_SYNC].number,
+					  .settings = { .key_max = own[PARAM_KEY_MAX].number,
+							.value_limit = own[PARAM_VALUE_LIMIT].number,
+							.folders = own[PARAM_FOLDERS].number },
+					  .must_be_durable = durable },
+				  error);
+	if (!code)
+		v->shard = shard;
 	free(texts);
 	return code;
 }
@@ -279,10 +291,11 @@ void volumes_each(struct node *n, void (*fn)(void *arg, struct volume *v), void 
 		count++;
 	all = calloc(count + 1, sizeof(*all));
 	count = 0;
-	for (struct volume *v = t->first; v && all; v = v->next) {
-		atomic_fetch_add_explicit(&v->uses, 1, memory_order_relaxed);
-		all[count++] = v;
-	}
+	for (struct volume *v = t->first; v && all; v = v->next)
+		if (v->refused.code != CAIRN_E_UNAVAILABLE) {
+			atomic_fetch_add_explicit(&v->uses, 1, memory_order_relaxed);
+			all[count++] = v;
+		}
 	pthread_mutex_unlock(&t->lock);
 	for (size_t i = 0; i < count; i++) {
 		fn(arg, all[i]);

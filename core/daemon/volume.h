@@ -20,7 +20,7 @@ struct volume {
 	char folder[VOLUME_NAME_MAX + 24]; /* in DATA/volumes; never used again */
 	char **parameters;     /* "key=value": sync, folders, key-max, value-limit, then the engine's; owned */
 	size_t parameter_count;
-	struct shard *shard;   /* the only one today: go through volume_shard. NULL where it could not be opened */
+	_Atomic(struct shard *) shard; /* the only one today: go through volume_shard. NULL where it could not be opened */
 	struct cairn_error refused; /* code not 0: it is not served, and why; under the table's lock */
 	struct node *node;
 	struct volume *next;   /* the table's */
@@ -43,7 +43,7 @@ enum cairn_code volume_health(struct volume *v, struct cairn_error *error);
 enum cairn_code volumes_open(struct node *n, struct cairn_error *error);
 /* Flush and close all of them; writes under way have been answered before, and the workers have ended. */
 void volumes_close(struct node *n);
-/* Call FN for each volume but the system one, by name, refused ones included. */
+/* Call FN for each volume but the system one, by name; also for those that cannot be served, not for one being made or dropped. */
 void volumes_each(struct node *n, void (*fn)(void *arg, struct volume *v), void *arg);
 
 /*

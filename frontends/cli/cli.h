@@ -102,7 +102,7 @@ bool argument_number(const struct arguments *a, const char *name, uint64_t *numb
  * returns its code. */
 enum cairn_code verb_run(struct cli *c, const struct arguments *a);
 
-/* main.c */
+/* run.c */
 /* Take the general options of A over into C. */
 enum cairn_code general_set(struct cli *c, const struct arguments *a);
 /* Say on standard error what went wrong. */

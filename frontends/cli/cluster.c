@@ -58,9 +58,7 @@ static void show_nodes(struct cli *c, struct cairn_slice fields)
 	static const struct field_column columns[] = {
 		{ { "NODE", false }, CAIRN_F_NAME, SHOW_TEXT },
 		{ { "ROLE", false }, CAIRN_F_ROLE, SHOW_TEXT },
-		{ { "UP FOR", true }, CAIRN_F_UPTIME_MS, SHOW_SPAN },
 		{ { "DISK FREE", true }, CAIRN_F_DISK_FREE, SHOW_SIZE },
-		{ { "VERSION", false }, CAIRN_F_RELEASE, SHOW_TEXT },
 		{ { "ADDRESS", false }, CAIRN_F_ADDRESS, SHOW_TEXT },
 	};
 

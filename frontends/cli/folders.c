@@ -93,8 +93,9 @@ static enum cairn_code folder_done(struct cli *c, const char *what, struct cairn
 	struct cairn_msg m = { 0 };
 
 	if (count == 0)
-		return cairn_fail(&c->error, CAIRN_E_NOT_FOUND, "no key below '%.*s'", (int)folder.len,
-				  folder.len ? (const char *)folder.data : "");
+		return cairn_fail(&c->error, CAIRN_E_NOT_FOUND, "no key below '%.*s' in volume %s",
+				  (int)folder.len, folder.len ? (const char *)folder.data : "",
+				  c->volume ? c->volume : "main");
 	if (c->format != FORMAT_JSON) {
 		out_line("revision %llu: %llu key%s %s", (unsigned long long)revision,
 			 (unsigned long long)count, count == 1 ? "" : "s", what);

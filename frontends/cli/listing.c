@@ -145,7 +145,8 @@ static enum cairn_code list_key(struct list *l, const struct word *w)
 		l->folder.len = 0;
 		list_row(l, r.fields);
 	} else if (code == CAIRN_E_NOT_FOUND) {
-		cairn_error_prefix(&l->c->error, "no folder either");
+		cairn_fail(&l->c->error, CAIRN_E_NOT_FOUND, "no key or folder '%.*s' in volume %s",
+			   (int)k.name.len, (const char *)k.name.data, l->c->volume ? l->c->volume : "main");
 	}
 	cairn_reply_free(&r);
 	key_free(&k);
@@ -293,8 +294,8 @@ VERB(tree)
 	if (code == CAIRN_OK)
 		code = tree_folder(&t, k.name, &any);
 	if (code == CAIRN_OK && k.name.len && !any)
-		code = cairn_fail(&c->error, CAIRN_E_NOT_FOUND, "no key below '%.*s'", (int)k.name.len,
-				  (const char *)k.name.data);
+		code = cairn_fail(&c->error, CAIRN_E_NOT_FOUND, "no key below '%.*s' in volume %s",
+				  (int)k.name.len, (const char *)k.name.data, c->volume ? c->volume : "main");
 	else if (code == CAIRN_OK)
 		tree_title(&t);
 	free(t.indent);

@@ -2,11 +2,25 @@
 if WITH_CLI
 bin_PROGRAMS += bin/cairn
 noinst_LTLIBRARIES += libcli.la
-libcli_la_SOURCES = %D%/cli.h %D%/arguments.c %D%/verbs.c %D%/pages.c %D%/help.c %D%/manual.c %D%/text.c %D%/text.h \
+libcli_la_SOURCES = %D%/cli.h %D%/run.c %D%/arguments.c %D%/verbs.c %D%/pages.c %D%/help.c %D%/manual.c %D%/text.c %D%/text.h \
 	%D%/output.c %D%/request.c %D%/keys.c %D%/data.c %D%/listing.c %D%/folders.c %D%/txn.c %D%/cluster.c \
 	%D%/admin.c %D%/shell.c %D%/edit.c %D%/edit.h %D%/complete.c %D%/proxy.c
 libcli_la_CPPFLAGS = $(BASE_CPPFLAGS) -I$(top_srcdir)/core/client $(EDIT_CFLAGS)
 bin_cairn_SOURCES = %D%/main.c
 bin_cairn_CPPFLAGS = $(BASE_CPPFLAGS)
 bin_cairn_LDADD = libcli.la libclient.la libjson.la libbase.la $(EDIT_LIBS) $(JANSSON_LIBS)
+
+check_PROGRAMS += t/unit/u-cli
+TESTS += t/unit/u-cli
+t_unit_u_cli_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/frontends/cli
+t_unit_u_cli_LDADD = libcli.la libclient.la libjson.la libbase.la $(EDIT_LIBS) $(JANSSON_LIBS)
+
+dist_man_MANS += man/cairn.1
+bashcompletiondir = $(datadir)/bash-completion/completions
+zshcompletiondir = $(datadir)/zsh/vendor-completions
+fishcompletiondir = $(datadir)/fish/vendor_completions.d
+dist_bashcompletion_DATA = scripts/completions/cairn.bash
+dist_zshcompletion_DATA = scripts/completions/_cairn
+dist_fishcompletion_DATA = scripts/completions/cairn.fish
 endif
+EXTRA_DIST += %D%/README.md

@@ -32,13 +32,14 @@ static void line(const char *text)
 	putchar('\n');
 }
 
-static void page(const char *text)
+/* The paragraphs of TEXT; the first one needs no mark behind a heading. */
+static void page(const char *text, bool heading)
 {
-	while (*text) {
+	for (; *text; heading = false) {
 		const char *end = strstr(text, "\n\n");
 		size_t len = end ? (size_t)(end - text) : strlen(text);
 
-		printf(*text == ' ' ? ".PP\n.EX\n" : ".PP\n");
+		printf("%s%s", heading ? "" : ".PP\n", *text == ' ' ? ".EX\n" : "");
 		roff(cairn_slice(text, len));
 		printf(*text == ' ' ? "\n.EE\n" : "\n");
 		text += len + (end ? 2 : 0);
@@ -93,12 +94,12 @@ static void verb(const struct verb *v)
 		printf(".PP\nAlso: ");
 		line(v->aliases);
 	}
-	page(v->page);
+	page(v->page, false);
 	options(v->options);
 	for (const struct verb *sub = v->verbs; sub && sub->name; sub++) {
 		printf(".PP\n\\fB%s %s\\fR: ", v->name, sub->name);
 		line(sub->help);
-		page(sub->page);
+		page(sub->page, false);
 		options(sub->options);
 	}
 }
@@ -119,7 +120,7 @@ static void exit_codes(void)
 
 void manual(void)
 {
-	printf(".TH CAIRN 1 2026\\-11\\-21 cairn \"cairn manual\"\n"
+	printf(".TH CAIRN 1 2026-11-21 cairn \"cairn manual\"\n"
 	       ".SH NAME\ncairn \\- read, write and look after a cairn key\\-value store\n"
 	       ".SH SYNOPSIS\n\\fBcairn\\fR [\\fIOPTION\\fR]... \\fICOMMAND\\fR [\\fIOPTION\\fR]... "
 	       "[\\fIOPERAND\\fR]...\n"
@@ -130,7 +131,7 @@ void manual(void)
 	       ".SH OPTIONS\n");
 	for (size_t i = 0; topics[i].name; i++)
 		if (strcmp(topics[i].name, "options") == 0)
-			page(topics[i].page);
+			page(topics[i].page, true);
 	options(general_options);
 	printf(".SH COMMANDS\n");
 	for (const struct verb *v = verbs; v->name; v++)
@@ -142,7 +143,7 @@ void manual(void)
 		for (const char *p = topics[i].name; *p; p++)
 			putchar(*p == '-' ? ' ' : *p >= 'a' && *p <= 'z' ? *p - 32 : *p);
 		printf("\n");
-		page(topics[i].page);
+		page(topics[i].page, true);
 		if (strcmp(topics[i].name, "exit-codes") == 0)
 			exit_codes();
 	}

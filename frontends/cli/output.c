@@ -265,6 +265,38 @@ static void fact_value(const struct cli *c, FILE *f, unsigned field, enum cairn_
 	}
 }
 
+/* All texts of the list FIELD, from its first one on; nothing for the others. */
+static bool text_list(struct cairn_slice *fields, unsigned field, struct cairn_slice first,
+		      struct buffer *all)
+{
+	struct cairn_slice rest = *fields, body;
+	unsigned next;
+
+	buffer_add(all, first);
+	while (cairn_field_next(&rest, &next, &body) == 0 && next == field) {
+		buffer_byte(all, ' ');
+		buffer_add(all, body);
+		*fields = rest;
+	}
+	return !all->error;
+}
+
+static void fact(const struct cli *c, const char *name, unsigned field, enum cairn_type type,
+		 struct cairn_slice body, struct table *t)
+{
+	char *cell = NULL;
+	size_t len;
+	FILE *f = open_memstream(&cell, &len);
+
+	if (!f)
+		no_memory();
+	fact_value(c, f, field, type, body);
+	fclose(f);
+	table_cell(t, "%s", name);
+	table_cell(t, "%s", cell);
+	free(cell);
+}
+
 static void facts(const struct cli *c, struct cairn_slice fields, const char *above, struct table *t)
 {
 	struct cairn_slice body;
@@ -272,27 +304,21 @@ static void facts(const struct cli *c, struct cairn_slice fields, const char *ab
 
 	while (cairn_field_next(&fields, &field, &body) == 0 && field != CAIRN_F_END) {
 		const struct cairn_field_row *row = cairn_field_row(field);
-		char name[128], head[64], *cell = NULL;
-		size_t len;
-		FILE *f;
+		struct buffer all = { 0 };
+		char name[128], head[64];
 
 		if (!row)
 			continue;
 		fact_name(row->json, t->plain, head, sizeof(head));
 		snprintf(name, sizeof(name), "%s%s%s", above, *above ? t->plain ? "." : " " : "", head);
 		if (row->type == CAIRN_T_OBJECT || row->type == CAIRN_T_LIST) {
-			facts(c, body,
-			      row->type == CAIRN_T_OBJECT && field == CAIRN_F_ATTRIBUTES ? above : name, t);
+			facts(c, body, field == CAIRN_F_ATTRIBUTES ? above : name, t);
 			continue;
 		}
-		f = open_memstream(&cell, &len);
-		if (!f)
-			no_memory();
-		fact_value(c, f, field, row->type, body);
-		fclose(f);
-		table_cell(t, "%s", name);
-		table_cell(t, "%s", cell);
-		free(cell);
+		if (row->type == CAIRN_T_TEXTS && text_list(&fields, field, body, &all))
+			body = buffer_slice(&all);
+		fact(c, name, field, row->type, body, t);
+		buffer_free(&all);
 	}
 }
 

@@ -1,21 +1,26 @@
 # Fuzz targets. Each f-NAME.c has a LLVMFuzzerTestOneInput. `make check` runs it over its seeds (seeds/NAME) with
 # main.c; `make fuzz` builds it with clang's libFuzzer, and `make fuzz-run FUZZ_SECONDS=60` runs each for that long.
 # For a new one: a line in FUZZ, its sources in fuzz_NAME, a check program, a seed.
-FUZZ = message logfile table
+FUZZ = message logfile table client
 fuzz_message = %D%/f-message.c core/base/message.c
 fuzz_logfile = %D%/f-logfile.c plugins/engine-leveldb/logfile.c core/base/crc32c.c
 fuzz_table = %D%/f-table.c plugins/engine-leveldb/table.c core/base/crc32c.c
-FUZZ_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/plugins/engine-leveldb
+fuzz_client = %D%/f-client.c $(addprefix core/client/,client.c connection.c request.c servers.c transport.c call.c) \
+	$(addprefix core/base/,errors.c message.c operations.c clock.c)
+FUZZ_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/core/client -DCAIRN_VERSION='"fuzz"' -I$(top_srcdir)/plugins/engine-leveldb
 FUZZ_SECONDS = 60
 
-check_PROGRAMS += %D%/f-message %D%/f-logfile %D%/f-table
-TESTS += %D%/f-message %D%/f-logfile %D%/f-table
+check_PROGRAMS += %D%/f-message %D%/f-logfile %D%/f-table %D%/f-client
+TESTS += %D%/f-message %D%/f-logfile %D%/f-table %D%/f-client
 t_fuzz_f_message_SOURCES = %D%/main.c $(fuzz_message)
 t_fuzz_f_message_CPPFLAGS = $(FUZZ_CPPFLAGS)
 t_fuzz_f_logfile_SOURCES = %D%/main.c $(fuzz_logfile)
 t_fuzz_f_logfile_CPPFLAGS = $(FUZZ_CPPFLAGS)
 t_fuzz_f_table_SOURCES = %D%/main.c $(fuzz_table)
 t_fuzz_f_table_CPPFLAGS = $(FUZZ_CPPFLAGS)
+t_fuzz_f_client_SOURCES = %D%/main.c %D%/f-client.c
+t_fuzz_f_client_CPPFLAGS = $(FUZZ_CPPFLAGS)
+t_fuzz_f_client_LDADD = libclient.la
 EXTRA_DIST += %D%/seeds
 
 .PHONY: fuzz fuzz-run

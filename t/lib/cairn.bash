@@ -42,7 +42,7 @@ cairn_dir() { printf '%s\n' "$cairn_root/$1"; }
 cairn_pid() { printf '%s\n' "${cairn_pids[$1]:?no node of that name}"; }
 
 cairn_node() {
-  cairn_options[n1]=$(printf '%q ' "$@")
+  cairn_options[n1]=$([ $# -eq 0 ] || printf '%q ' "$@")
   mkdir -p "$cairn_root/n1"
   cairn_start n1 || return 1
   export CAIRN_SERVER=unix:$cairn_root/n1/socket

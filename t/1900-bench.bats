@@ -1,0 +1,19 @@
+# scripts/bench measures something, and its raw lines can be read by a program.
+
+setup() { load lib/cairn.bash; }
+
+@test "bench node prints a row for each combination and keeps raw lines" {
+  requires_engine memory
+  requires_program jq
+  [ -x "$CAIRN_BUILD/t/bench/load" ] || skip "the load generator is not built"
+  run "$CAIRN_SOURCE/scripts/bench" node --engines memory --rounds 1 --seconds 0.05 --keys 100 --build "$CAIRN_BUILD" --json "$cairn_root/raw.json"
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+  [ "$(grep -cE '^memory +(json|binary) +(put|get) +(1|64) ' <<<"$output")" -eq 8 ] || { echo "$output"; false; }
+  [ "$(jq -s 'map(select(.rate > 0 and .p99_us >= .p50_us and .daemon_cpu_us >= 0)) | length' "$cairn_root/raw.json")" -eq 8 ]
+}
+
+@test "bench without a known subcommand says how it is used" {
+  run "$CAIRN_SOURCE/scripts/bench"
+  [ "$status" -eq 2 ]
+  [[ "$output" == *"usage: scripts/bench node"* ]]
+}

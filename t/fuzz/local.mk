@@ -1,12 +1,18 @@
 # Fuzz targets. Each f-NAME.c has a LLVMFuzzerTestOneInput. `make check` runs it over its seeds (seeds/NAME) with
 # main.c; `make fuzz` builds it with clang's libFuzzer, and `make fuzz-run FUZZ_SECONDS=60` runs each for that long.
 # For a new one: a line in FUZZ, its sources in fuzz_NAME, a check program, a seed.
-FUZZ = message logfile table client
+FUZZ = message logfile table client json record control
 fuzz_message = %D%/f-message.c core/base/message.c
 fuzz_logfile = %D%/f-logfile.c plugins/engine-leveldb/logfile.c core/base/crc32c.c
 fuzz_table = %D%/f-table.c plugins/engine-leveldb/table.c core/base/crc32c.c
 fuzz_client = %D%/f-client.c $(addprefix core/client/,client.c connection.c request.c servers.c transport.c call.c) \
 	$(addprefix core/base/,errors.c message.c operations.c clock.c)
+fuzz_json = %D%/f-json.c core/base/json.c $(addprefix core/base/,buffer.c message.c operations.c errors.c clock.c nearest.c)
+fuzz_json_LIBS = $(JANSSON_LIBS)
+fuzz_record = %D%/f-record.c $(addprefix core/daemon/store/,record.c rows.c meta.c hash.c) $(addprefix core/base/,crc32c.c message.c)
+fuzz_control = %D%/f-control.c $(filter %.c,$(libcontrol_la_SOURCES) $(libdaemon_la_SOURCES) $(libloader_la_SOURCES) \
+	$(libstore_la_SOURCES) $(libjson_la_SOURCES) $(libbase_la_SOURCES))
+fuzz_control_LIBS = $(JANSSON_LIBS) $(UV_LIBS) $(INIH_LIBS) -ldl
 FUZZ_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/core/client -DCAIRN_VERSION='"fuzz"' -I$(top_srcdir)/plugins/engine-leveldb
 FUZZ_SECONDS = 60
 
@@ -21,6 +27,17 @@ t_fuzz_f_table_CPPFLAGS = $(FUZZ_CPPFLAGS)
 t_fuzz_f_client_SOURCES = %D%/main.c %D%/f-client.c
 t_fuzz_f_client_CPPFLAGS = $(FUZZ_CPPFLAGS)
 t_fuzz_f_client_LDADD = libclient.la
+check_PROGRAMS += %D%/f-json %D%/f-record %D%/f-control
+TESTS += %D%/f-json %D%/f-record %D%/f-control
+t_fuzz_f_json_SOURCES = %D%/main.c %D%/f-json.c
+t_fuzz_f_json_CPPFLAGS = $(FUZZ_CPPFLAGS)
+t_fuzz_f_json_LDADD = libjson.la libbase.la
+t_fuzz_f_record_SOURCES = %D%/main.c %D%/f-record.c
+t_fuzz_f_record_CPPFLAGS = $(FUZZ_CPPFLAGS)
+t_fuzz_f_record_LDADD = libstore.la libbase.la
+t_fuzz_f_control_SOURCES = %D%/main.c %D%/f-control.c
+t_fuzz_f_control_CPPFLAGS = $(FUZZ_CPPFLAGS)
+t_fuzz_f_control_LDADD = libcontrol.la $(DAEMON_LIBS)
 EXTRA_DIST += %D%/seeds
 
 .PHONY: fuzz fuzz-run
@@ -33,7 +50,7 @@ fuzz:
 fuzz-run: fuzz
 	@set -e; for f in $(FUZZ); do \
 	  echo "== $$f"; mkdir -p fuzz/corpus/$$f; \
-	  fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+	  CAIRN_PLUGIN_PATH=$(abs_top_builddir)/.libs fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
 	    -artifact_prefix=fuzz/$$f- fuzz/corpus/$$f $(srcdir)/%D%/seeds/$$f 2>fuzz/$$f.log || { tail -40 fuzz/$$f.log; exit 1; }; \
 	  grep -E 'stat::(number_of_executed_units|average_exec_per_sec)|DONE' fuzz/$$f.log; \
 	done

@@ -1,0 +1,449 @@
+/*
+ * The way of a file's bytes from and to the store. A value is fetched whole, of one revision, at most 1 MiB a
+ * question. A commit is one transaction with value and attributes; what is longer than INLINE_MAX is staged
+ * before it. A new file is put only where its folder is still there and the name can be used; a file that was
+ * overwritten from the start replaces whatever stands there; anything else must meet the revision that it was
+ * made on, and is made again on the newer value where it does not, TRIES times. Failures come back as the
+ * errno for the caller of close, fsync or write.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include "clock.h"
+#include "mount.h"
+#include "banned.h"
+
+#define PIECE (128u << 10) /* bytes of a staged piece */
+#define WINDOW 8	   /* pieces under way */
+
+/* Bytes of N's content as the mount's budget counts them. */
+static void account(struct mount *m, size_t before, const struct node *n)
+{
+	m->buffered += n->content.cap - before;
+}
+
+/* Whether N may grow to SIZE bytes. 0 or an errno. */
+static int fits(const struct mount *m, const struct node *n, size_t size)
+{
+	if (size > m->options.limit_mib << 20)
+		return EFBIG;
+	if (size > n->content.cap && m->buffered + (size - n->content.cap) > m->options.dirty_mib << 20)
+		return ENOSPC;
+	return 0;
+}
+
+int change_write(struct mount *m, struct node *n, size_t offset, struct cairn_slice data)
+{
+	size_t before = n->content.cap;
+	int r = fits(m, n, offset + data.len);
+
+	if (!r)
+		r = -content_write(&n->content, offset, data);
+	account(m, before, n);
+	node_mark(&m->nodes, n, n->content.dirty);
+	return r;
+}
+
+int change_size(struct mount *m, struct node *n, size_t size)
+{
+	size_t before = n->content.cap;
+	int r = fits(m, n, size);
+
+	if (!r)
+		r = -content_truncate(&n->content, size);
+	account(m, before, n);
+	node_mark(&m->nodes, n, n->content.dirty);
+	return r;
+}
+
+int adopt(struct mount *m, struct node *n, struct content *c)
+{
+	if (m->buffered + c->cap > (m->options.dirty_mib << 20) + n->content.cap)
+		return ENOMEM;
+	m->buffered += c->cap - n->content.cap;
+	content_free(&n->content);
+	n->content = *c;
+	*c = (struct content){ 0 };
+	content_clean(&n->content);
+	n->loaded = true;
+	return 0;
+}
+
+void unload(struct mount *m, struct node *n)
+{
+	m->buffered -= n->content.cap;
+	content_free(&n->content);
+	n->loaded = false;
+	node_mark(&m->nodes, n, false);
+}
+
+uint64_t now_ns(uint64_t after)
+{
+	uint64_t now = clock_wall_ns();
+
+	return now > after ? now : after + 1;
+}
+
+void touch(struct node *n)
+{
+	n->facts.mtime_ns = n->facts.ctime_ns = now_ns(n->facts.mtime_ns);
+}
+
+struct page {
+	struct content *c;
+	uint64_t revision, size;
+};
+
+static bool take_page(void *out, struct cairn_slice fields)
+{
+	struct page *p = out;
+	struct cairn_slice value;
+
+	p->revision = cairn_field_u64(fields, CAIRN_F_REVISION, 0);
+	p->size = cairn_field_u64(fields, CAIRN_F_SIZE, 0);
+	return !cairn_field_find(fields, CAIRN_F_VALUE, &value) || content_load(p->c, value) == 0;
+}
+
+int fetch(struct task *t, const struct node *n, struct content *c, uint64_t *revision)
+{
+	struct page page = { .c = c };
+	enum cairn_code code;
+	MSG msg = { 0 };
+	struct key key;
+	int r;
+
+	for (int i = 0; i < TRIES; i++) {
+		content_set(c, cairn_slice("", 0));
+		page.revision = 0;
+		do {
+			r = node_key(n, t->m->options.prefix, &key);
+			if (r < 0)
+				return -r;
+			msg_begin(t->m, &msg, CAIRN_OP_GET);
+			cairn_msg_bytes(&msg, CAIRN_F_KEY, key_slice(&key));
+			if (page.revision) {
+				cairn_msg_u64(&msg, CAIRN_F_REVISION, page.revision);
+				cairn_msg_u64(&msg, CAIRN_F_OFFSET, c->len);
+				cairn_msg_u64(&msg, CAIRN_F_LENGTH, CAIRN_PAYLOAD_MAX);
+			}
+			code = ask(t, &msg, take_page, &page);
+			if (!code && page.size > t->m->options.limit_mib << 20)
+				return EFBIG;
+		} while (!code && c->len < page.size);
+		*revision = page.revision;
+		if (code != CAIRN_E_CONFLICT)
+			return code == CAIRN_E_NOT_FOUND ? ESTALE : ask_errno(code);
+	}
+	return EIO;
+}
+
+int load(struct task *t, struct node *n)
+{
+	struct content c = { 0 };
+	uint64_t revision = 0;
+	int r;
+
+	if (n->loaded)
+		return 0;
+	r = fetch(t, n, &c, &revision);
+	if (!r && !n->loaded) {
+		r = adopt(t->m, n, &c);
+		if (!r && revision >= n->facts.revision) {
+			n->facts.revision = revision;
+			n->facts.size = n->content.len;
+		}
+	}
+	content_free(&c);
+	return r;
+}
+
+int stage(struct task *t, struct cairn_slice data, unsigned char id[16])
+{
+	struct ask asks[WINDOW] = { 0 };
+	uint64_t index = 0;
+	MSG msg = { 0 };
+
+	if (getrandom(id, 16, 0) != 16)
+		return EIO;
+	while (data.len > 0) {
+		int n = 0;
+
+		for (; n < WINDOW && data.len > 0; n++) {
+			size_t len = data.len < PIECE ? data.len : PIECE;
+
+			msg_begin(t->m, &msg, CAIRN_OP_STAGE);
+			cairn_msg_bytes(&msg, CAIRN_F_UPLOAD, cairn_slice(id, 16));
+			cairn_msg_u64(&msg, CAIRN_F_INDEX, index++);
+			cairn_msg_bytes(&msg, CAIRN_F_VALUE, cairn_slice(data.data, len));
+			ask_send(t, &asks[n], &msg, NULL, NULL);
+			data = cairn_slice((const char *)data.data + len, data.len - len);
+		}
+		ask_wait(t);
+		for (int i = 0; i < n; i++)
+			if (asks[i].code)
+				return ask_errno(asks[i].code);
+	}
+	return 0;
+}
+
+/* A value on its way: in the message, or staged under an id. */
+struct bytes {
+	struct cairn_slice value;
+	bool staged;
+	unsigned char id[16];
+};
+
+static void then_value(struct cairn_msg *msg, const struct bytes *b)
+{
+	if (b->staged) {
+		cairn_msg_bytes(msg, CAIRN_F_UPLOAD, cairn_slice(b->id, 16));
+		cairn_msg_u64(msg, CAIRN_F_SIZE, b->value.len);
+	} else {
+		cairn_msg_bytes(msg, CAIRN_F_VALUE, b->value);
+	}
+}
+
+static int bytes_stage(struct task *t, struct bytes *b, struct cairn_slice value)
+{
+	*b = (struct bytes){ .value = value, .staged = value.len > INLINE_MAX };
+	return b->staged ? stage(t, value, b->id) : 0;
+}
+
+/* The guards of a put of N. 0 or -errno. */
+static int guards(struct mount *m, struct cairn_msg *msg, const struct node *n, struct key *key)
+{
+	int r;
+
+	if (n->facts.file_id && n->content.whole) {
+		guard_file(msg, key_slice(key), n->facts.file_id);
+		return 0;
+	}
+	if (n->facts.file_id) {
+		guard_revision(msg, key_slice(key), n->facts.revision);
+		return 0;
+	}
+	if (!n->content.whole)
+		guard_exists(msg, key_slice(key), false);
+	r = guard_parent(m, msg, n->parent);
+	if (r < 0 || n->self || key->len == NODE_KEY_MAX)
+		return r;
+	guard_no_ancestor(msg, key_slice(key));
+	key->bytes[key->len++] = '/';
+	guard_empty(msg, key_slice(key), true);
+	guard_exists(msg, key_slice(key), false);
+	key->len--;
+	return 0;
+}
+
+/* Put B as N's value. */
+static enum cairn_code put(struct task *t, struct node *n, const struct bytes *b, struct outcome *o, int *err)
+{
+	struct mount *m = t->m;
+	MSG msg = { 0 };
+	struct key key;
+	size_t op;
+
+	*err = node_key(n, m->options.prefix, &key);
+	msg_begin(m, &msg, CAIRN_OP_TXN);
+	if (*err == 0)
+		*err = guards(m, &msg, n, &key);
+	if (*err < 0)
+		return CAIRN_E_INTERNAL;
+	facts_own(&n->facts, &m->options);
+	op = cairn_msg_open_op(&msg, CAIRN_F_THEN, CAIRN_OP_PUT);
+	cairn_msg_bytes(&msg, CAIRN_F_KEY, key_slice(&key));
+	then_value(&msg, b);
+	cairn_msg_kind(&msg, CAIRN_F_KIND, CAIRN_KIND_VALUE);
+	facts_attributes(&n->facts, FACTS_ALL, &msg);
+	cairn_msg_close(&msg, op);
+	return txn(t, &msg, o);
+}
+
+/* Make N's changes on the newest value instead. 0 or an errno. */
+static int rebase(struct task *t, struct node *n)
+{
+	size_t before = n->content.cap;
+	struct content newest = { 0 };
+	uint64_t revision = 0;
+	int r = fetch(t, n, &newest, &revision);
+
+	if (!r)
+		r = -content_rebase(&n->content, cairn_slice(newest.data, newest.len));
+	if (!r)
+		n->facts.revision = revision;
+	account(t->m, before, n);
+	n->cached = 0;
+	content_free(&newest);
+	return r;
+}
+
+/* A put of N met something else than it expected. 0: try again, or an errno. */
+static int meet(struct task *t, struct node *n)
+{
+	FOUND f = { 0 };
+	int r;
+
+	if (!n->parent)
+		return ESTALE;
+	r = look(t, n->parent, node_part(n), n->self, &f);
+	if (r)
+		return r;
+	if (f.folder.there || (f.value.there && f.value.kind != CAIRN_KIND_VALUE))
+		return f.folder.there ? EISDIR : ESTALE;
+	if (!f.value.there) {
+		if (n->facts.file_id && !n->content.whole)
+			return ESTALE; /* what it changes is gone */
+		if (!n->facts.file_id) {
+			r = refresh(t, n->parent);
+			return r == ESTALE ? ENOENT : r;
+		}
+		n->facts.file_id = 0; /* a new file, then */
+		return 0;
+	}
+	if (n->facts.file_id && n->facts.file_id != f.value.file_id && !n->content.whole)
+		return ESTALE;
+	r = n->content.whole ? 0 : rebase(t, n);
+	if (!r)
+		n->facts.file_id = f.value.file_id;
+	return r;
+}
+
+/* One try. EAGAIN: the value has changed meanwhile. */
+static int commit_once(struct task *t, struct node *n)
+{
+	uint64_t changes = n->content.changes;
+	size_t len = n->content.len;
+	unsigned char *copy = malloc(len ? len : 1);
+	struct outcome o = { 0 };
+	struct bytes b;
+	enum cairn_code code = CAIRN_OK;
+	int err = 0, r;
+
+	if (!copy)
+		return ENOMEM;
+	memcpy(copy, n->content.data ? n->content.data : copy, len);
+	r = bytes_stage(t, &b, cairn_slice(copy, len));
+	if (!r) {
+		code = put(t, n, &b, &o, &err);
+		r = err < 0 ? -err : code == CAIRN_E_CONFLICT ? EAGAIN : ask_errno(code);
+	}
+	free(copy);
+	if (r)
+		return r;
+	n->facts.there = true;
+	n->facts.revision = o.revision;
+	n->facts.file_id = o.file_id;
+	n->facts.size = len;
+	n->cached = n->cached ? o.revision : 0;
+	if (n->content.changes == changes)
+		content_clean(&n->content);
+	node_mark(&t->m->nodes, n, n->content.dirty);
+	return 0;
+}
+
+int commit(struct task *t, struct node *n)
+{
+	int r = EAGAIN;
+
+	if (!n->content.dirty)
+		return 0;
+	if (!n->parent && n->removed) { /* nobody will ever see it */
+		content_clean(&n->content);
+		return 0;
+	}
+	n->busy = true;
+	for (int i = 0; i < TRIES && r == EAGAIN; i++) {
+		r = commit_once(t, n);
+		if (r == EAGAIN) {
+			int met = meet(t, n);
+
+			r = met ? met : EAGAIN;
+		}
+	}
+	n->busy = false;
+	if (r == EAGAIN)
+		r = n->facts.file_id ? EIO : ENOENT;
+	return r;
+}
+
+/* Run MSG, a change of the file N by an operation of the server, which tells the new size. 0 or an errno. */
+static int change(struct task *t, struct node *n, struct cairn_msg *msg, struct outcome *o)
+{
+	enum cairn_code code;
+
+	n->busy = true;
+	code = txn(t, msg, o);
+	n->busy = false;
+	if (code == CAIRN_E_CONFLICT)
+		return ESTALE; /* the file is gone */
+	if (code)
+		return ask_errno(code);
+	n->facts.revision = o->revision;
+	n->facts.size = o->size;
+	return 0;
+}
+
+/* Begin a transaction on the file N that is there still, with OP on its key. Close *MARK. 0 or an errno. */
+static int begin_change(struct task *t, struct node *n, unsigned op, struct cairn_msg *msg, size_t *mark)
+{
+	struct key key;
+	int r = node_key(n, t->m->options.prefix, &key);
+
+	if (r < 0)
+		return -r;
+	msg_begin(t->m, msg, CAIRN_OP_TXN);
+	guard_file(msg, key_slice(&key), n->facts.file_id);
+	*mark = cairn_msg_open_op(msg, CAIRN_F_THEN, op);
+	cairn_msg_bytes(msg, CAIRN_F_KEY, key_slice(&key));
+	touch(n);
+	facts_attributes(&n->facts, FACTS_MTIME | FACTS_CTIME, msg);
+	n->facts.has |= FACTS_MTIME | FACTS_CTIME;
+	return 0;
+}
+
+int append(struct task *t, struct node *n, struct cairn_slice data)
+{
+	size_t before = n->content.cap, mark;
+	struct outcome o;
+	struct bytes b;
+	MSG msg = { 0 };
+	int r;
+
+	if (!n->parent && n->removed) /* unlinked here: its bytes are nobody's but its openers' */
+		return !n->loaded ? 0 : change_write(t->m, n, n->content.len, data);
+	r = bytes_stage(t, &b, data);
+	if (!r)
+		r = begin_change(t, n, CAIRN_OP_APPEND, &msg, &mark);
+	if (r)
+		return r;
+	then_value(&msg, &b);
+	cairn_msg_close(&msg, mark);
+	r = change(t, n, &msg, &o);
+	if (r || !n->loaded)
+		return r;
+	if (o.size == n->content.len + data.len && !n->content.dirty) {
+		r = content_load(&n->content, data) < 0 ? ENOMEM : 0;
+		account(t->m, before, n);
+	} else if (!n->content.dirty) { /* others appended, too */
+		unload(t->m, n);
+		r = load(t, n);
+	}
+	return r;
+}
+
+int resize(struct task *t, struct node *n, size_t size)
+{
+	struct outcome o;
+	MSG msg = { 0 };
+	size_t mark;
+	int r = begin_change(t, n, CAIRN_OP_PATCH, &msg, &mark);
+
+	if (r)
+		return r;
+	cairn_msg_u64(&msg, CAIRN_F_SIZE, size);
+	cairn_msg_close(&msg, mark);
+	r = change(t, n, &msg, &o);
+	if (!r)
+		n->facts.size = size;
+	return r;
+}

@@ -1,0 +1,27 @@
+/* The command line of cairnfs: one table of -o options, from which parser, defaults and --help derive. */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <cairn/errors.h>
+
+struct options {
+	char *servers, *mountpoint;	/* all texts are owned */
+	char *volume, *prefix;		/* prefix: without slashes at its ends; empty: the whole volume */
+	unsigned long uid, gid, fmode, dmode; /* of what has no attributes of its own */
+	unsigned long timeout_s, limit_mib, dirty_mib;
+	bool ro, allow_other, noexec;
+	bool foreground, help, version;
+};
+
+/*
+ * Parse ARGV. 0 and *O, or INVALID with a sentence in *E. "-o" may stand several times; options that mount(8)
+ * passes to every file system are taken and mean nothing here.
+ */
+enum cairn_code options_parse(struct options *o, int argc, char **argv, struct cairn_error *e);
+void options_free(struct options *o);
+/* Print what --help shows. */
+void options_help(FILE *to);
+
+#endif

@@ -1,7 +1,7 @@
 /*
  * Making, changing and removing single files. Everything new is put only where nothing is, so that O_EXCL,
- * mkdir and symlink have one winner in the whole cluster; the folder above must be the one that the caller saw.
- * When such a guard fails, one more look says which errno that is.
+ * mkdir and symlink have one winner in the whole cluster; the folder above must be the one that the caller
+ * saw. When such a guard fails, one more look says which errno that is.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -31,8 +31,8 @@ void facts_new(struct task *t, unsigned kind, struct facts *f)
 }
 
 /* The transaction that puts F and VALUE at PART in PARENT. 0 or -errno. */
-static int make_message(struct mount *m, struct cairn_msg *msg, const struct node *parent, struct cairn_slice part,
-			const struct facts *f, struct cairn_slice value)
+static int make_message(struct mount *m, struct cairn_msg *msg, const struct node *parent,
+			struct cairn_slice part, const struct facts *f, struct cairn_slice value)
 {
 	struct key key;
 	size_t op;
@@ -43,7 +43,6 @@ static int make_message(struct mount *m, struct cairn_msg *msg, const struct nod
 	msg_begin(m, msg, CAIRN_OP_TXN);
 	guard_empty(msg, key_slice(&key), true);
 	guard_exists(msg, key_slice(&key), false);
-	guard_no_ancestor(msg, key_slice(&key));
 	r = guard_parent(m, msg, parent);
 	if (r < 0)
 		return r;
@@ -64,7 +63,8 @@ static int make_message(struct mount *m, struct cairn_msg *msg, const struct nod
 	return 0;
 }
 
-/* Why nothing could be made at PART. EAGAIN: the reason is gone, or the folder is another kind of folder now. */
+/* Why nothing could be made at PART. EAGAIN: the reason is gone, or the folder is another kind of folder now.
+ */
 static int explain(struct task *t, struct cairn_slice part)
 {
 	FOUND f = { 0 };
@@ -79,7 +79,8 @@ static int explain(struct task *t, struct cairn_slice part)
 }
 
 /* The node for what was made. */
-static int made(struct task *t, struct cairn_slice part, struct facts *f, const struct outcome *o, struct node **out)
+static int made(struct task *t, struct cairn_slice part, struct facts *f, const struct outcome *o,
+		struct node **out)
 {
 	struct nodes *nodes = &t->m->nodes;
 	struct node *n = node_find(nodes, t->node, part, false);
@@ -203,8 +204,8 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name
 	fuse_reply_err(req, EPERM); /* a key has one name */
 }
 
-/* Delete the key of PART, or with EMPTY_FOLDER the folder. */
-static enum cairn_code delete(struct task *t, struct cairn_slice part, bool self, bool folder, int *err)
+/* Delete the key of PART, or with FOLDER the marker of that empty folder. CONFLICT: it is not empty. */
+static enum cairn_code remove_key(struct task *t, struct cairn_slice part, bool self, bool folder, int *err)
 {
 	struct mount *m = t->m;
 	struct outcome o;
@@ -243,7 +244,7 @@ static void do_unlink(struct task *t)
 	if (n)
 		lock_take(t, &task_hold(t, n)->lock);
 	if (!r && !(n && n->listed && !n->facts.file_id)) { /* else the store has not seen it yet */
-		code = delete (t, part, self, false, &err);
+		code = remove_key(t, part, self, false, &err);
 		r = err < 0 ? -err : ask_errno(code);
 	}
 	if (n && (!r || r == ENOENT))
@@ -287,7 +288,7 @@ static void do_rmdir(struct task *t)
 	if (!r && n && has_new_files(t->m, n))
 		r = ENOTEMPTY;
 	if (!r) {
-		code = delete (t, part, false, true, &err);
+		code = remove_key(t, part, false, true, &err);
 		r = err < 0 ? -err : code == CAIRN_E_CONFLICT ? ENOTEMPTY : ask_errno(code);
 	}
 	if (n && !r)

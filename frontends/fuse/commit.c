@@ -14,7 +14,7 @@
 #include "banned.h"
 
 #define PIECE (128u << 10) /* bytes of a staged piece */
-#define WINDOW 8	   /* pieces under way */
+#define WINDOW 8           /* pieces under way */
 
 /* Bytes of N's content as the mount's budget counts them. */
 static void account(struct mount *m, size_t before, const struct node *n)
@@ -227,7 +227,6 @@ static int guards(struct mount *m, struct cairn_msg *msg, const struct node *n, 
 	r = guard_parent(m, msg, n->parent);
 	if (r < 0 || n->self || key->len == NODE_KEY_MAX)
 		return r;
-	guard_no_ancestor(msg, key_slice(key));
 	key->bytes[key->len++] = '/';
 	guard_empty(msg, key_slice(key), true);
 	guard_exists(msg, key_slice(key), false);

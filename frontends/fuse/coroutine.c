@@ -1,6 +1,6 @@
 /*
- * Coroutines on ucontext: a stack of 256 KiB of address space each, touched only as deep as it is used, with a
- * page below it that faults. Up to 64 that have ended are kept for the next requests. The calls to the
+ * Coroutines on ucontext: a stack of 256 KiB of address space each, touched only as deep as it is used, with
+ * a page below it that faults. Up to 64 that have ended are kept for the next requests. The calls to the
  * sanitizers tell them which stack is in use; without instrumentation they are nothing.
  */
 #include <stdint.h>
@@ -39,8 +39,8 @@ struct coroutine {
 	void (*fn)(void *arg);
 	void *arg;
 	bool ended;
-	unsigned char *stack;	 /* GUARD bytes that fault, then STACK */
-	struct coroutine *next;	 /* in the pool */
+	unsigned char *stack;              /* GUARD bytes that fault, then STACK */
+	struct coroutine *next;            /* in the pool */
 	void *fake, *fiber, *caller_fiber; /* of the sanitizers */
 	const void *caller_stack;
 	size_t caller_size;
@@ -56,6 +56,15 @@ static void run(unsigned high, unsigned low)
 	LEAVE(NULL, co->caller_stack, co->caller_size);
 	__tsan_switch_to_fiber(co->caller_fiber, 0);
 	setcontext(&co->caller);
+}
+
+/* Apart, because getcontext, which can return twice, keeps variables of its function from registers. */
+__attribute__((noinline)) static void prepare(struct coroutine *co)
+{
+	getcontext(&co->here);
+	co->here.uc_stack.ss_sp = co->stack + GUARD;
+	co->here.uc_stack.ss_size = STACK;
+	co->here.uc_link = NULL;
 }
 
 static struct coroutine *make(void)
@@ -98,11 +107,9 @@ struct coroutine *coroutine_new(struct coroutine_pool *pool, void (*fn)(void *ar
 	co->fn = fn;
 	co->arg = arg;
 	co->ended = false;
-	getcontext(&co->here);
-	co->here.uc_stack.ss_sp = co->stack + GUARD;
-	co->here.uc_stack.ss_size = STACK;
-	co->here.uc_link = NULL;
-	makecontext(&co->here, (void (*)(void))run, 2, (unsigned)((uintptr_t)co >> 32), (unsigned)(uintptr_t)co);
+	prepare(co);
+	makecontext(&co->here, (void (*)(void))run, 2, (unsigned)((uintptr_t)co >> 32),
+		    (unsigned)(uintptr_t)co);
 	return co;
 }
 

@@ -100,9 +100,9 @@ void facts_attributes(const struct facts *f, unsigned which, struct cairn_msg *m
 void facts_own(struct facts *f, const struct options *o)
 {
 	if (!(f->has & FACTS_MODE))
-		f->mode = (unsigned)(f->kind == CAIRN_KIND_DIRECTORY ? o->dmode :
-				     f->kind == CAIRN_KIND_SYMLINK   ? 0777 :
-								       o->fmode);
+		f->mode = (unsigned)(f->kind == CAIRN_KIND_DIRECTORY         ? o->dmode
+					     : f->kind == CAIRN_KIND_SYMLINK ? 0777
+									     : o->fmode);
 	if (!(f->has & FACTS_UID))
 		f->uid = (uint32_t)o->uid;
 	if (!(f->has & FACTS_GID))
@@ -136,8 +136,8 @@ void facts_stat(const struct facts *f, const struct options *o, struct stat *st)
 }
 
 static const mode_t types[CAIRN_KIND_COUNT] = {
-	[CAIRN_KIND_VALUE] = S_IFREG,  [CAIRN_KIND_DIRECTORY] = S_IFDIR, [CAIRN_KIND_SYMLINK] = S_IFLNK,
-	[CAIRN_KIND_FIFO] = S_IFIFO,   [CAIRN_KIND_SOCKET] = S_IFSOCK,	 [CAIRN_KIND_CHARACTER] = S_IFCHR,
+	[CAIRN_KIND_VALUE] = S_IFREG, [CAIRN_KIND_DIRECTORY] = S_IFDIR, [CAIRN_KIND_SYMLINK] = S_IFLNK,
+	[CAIRN_KIND_FIFO] = S_IFIFO,  [CAIRN_KIND_SOCKET] = S_IFSOCK,   [CAIRN_KIND_CHARACTER] = S_IFCHR,
 	[CAIRN_KIND_BLOCK] = S_IFBLK,
 };
 

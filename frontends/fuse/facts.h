@@ -15,11 +15,11 @@ struct facts {
 	uint64_t time_ns; /* of the commit */
 	uint64_t size;
 	uint64_t file_id; /* 0: a folder without a marker, or a file that the server has not seen yet */
-	unsigned has;	  /* FACTS_…: what the record itself says */
-	unsigned mode;	  /* permission bits */
+	unsigned has;     /* FACTS_…: what the record itself says */
+	unsigned mode;    /* permission bits */
 	uint32_t uid, gid;
 	uint64_t mtime_ns, ctime_ns;
-	struct cairn_msg xattrs;     /* XATTR fields, as they stand in the record; len 0: none */
+	struct cairn_msg xattrs; /* XATTR fields, as they stand in the record; len 0: none */
 };
 
 void facts_free(struct facts *f);

@@ -1,8 +1,9 @@
 /*
- * Open files. Reads and writes go to the node's content in memory; what was written is committed at fsync, at the
- * close by the process that opened it, or when the last descriptor goes. A child that inherited a descriptor and
- * closes it commits nothing, so a script's output appears whole. Appends are committed in write(2). A value
- * that is too large to be kept is read piece by piece, always of the revision that was opened (else ESTALE).
+ * Open files. Reads and writes go to the node's content in memory; what was written is committed at fsync, at
+ * the close by the process that opened it, or when the last descriptor goes. A child that inherited a
+ * descriptor and closes it commits nothing, so a script's output appears whole. Appends are committed in
+ * write(2). A value that is too large to be kept is read piece by piece, always of the revision that was
+ * opened (else ESTALE).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -317,7 +318,8 @@ static void do_write(struct task *t)
 	reply_write(t, r);
 }
 
-void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off, struct fuse_file_info *fi)
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
+	      struct fuse_file_info *fi)
 {
 	struct mount *m = fuse_req_userdata(req);
 	struct handle *h = handle_of(fi);
@@ -360,6 +362,11 @@ static int save(struct task *t, struct node *n)
 	return r;
 }
 
+void do_save(struct task *t)
+{
+	save(t, t->node);
+}
+
 /* Whether the process of thread PID closes on behalf of H's opener: it is that one, or that one is gone. */
 static bool is_opener(const struct handle *h, pid_t pid)
 {
@@ -378,7 +385,8 @@ static void do_flush(struct task *t)
 		if (h->wrote || h->flushed)
 			r = save(t, n);
 		else
-			h->flushed = true; /* the shell moves the descriptor to its place before anything is written */
+			h->flushed = true; /* the shell moves the descriptor to its place before anything is
+					      written */
 		if (!r && !n->content.dirty)
 			h->wrote = false;
 	}
@@ -472,7 +480,8 @@ static void do_fallocate(struct task *t)
 	task_error(t, r);
 }
 
-void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi)
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+		  struct fuse_file_info *fi)
 {
 	struct task *t;
 

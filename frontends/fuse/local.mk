@@ -1,13 +1,22 @@
 # The mount.
-FUSE_PARTS = %D%/keymap.c %D%/keymap.h %D%/content.c %D%/content.h
+FUSE_SOURCES = %D%/cairnfs.c %D%/mount.h %D%/task.c %D%/coroutine.c %D%/coroutine.h %D%/txn.c %D%/lookup.c \
+	%D%/commit.c %D%/file.c %D%/change.c %D%/rename.c %D%/folder.c %D%/xattr.c %D%/node.c %D%/node.h \
+	%D%/content.c %D%/content.h %D%/facts.c %D%/facts.h %D%/options.c %D%/options.h %D%/keymap.c %D%/keymap.h
 if WITH_FUSE
-check_PROGRAMS += t/unit/u-keymap t/unit/u-content
-TESTS += t/unit/u-keymap t/unit/u-content
+bin_PROGRAMS += bin/cairnfs
+bin_cairnfs_SOURCES = $(FUSE_SOURCES)
+bin_cairnfs_CPPFLAGS = $(BASE_CPPFLAGS) -I$(top_srcdir)/%D% $(FUSE_CFLAGS)
+bin_cairnfs_LDADD = libclient.la libbase.la $(FUSE_LIBS)
+check_PROGRAMS += t/unit/u-keymap t/unit/u-content t/unit/u-facts
+TESTS += t/unit/u-keymap t/unit/u-content t/unit/u-facts
 t_unit_u_keymap_SOURCES = t/unit/u-keymap.c %D%/keymap.c
-t_unit_u_keymap_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/%D%
+t_unit_u_keymap_CPPFLAGS = -I$(top_srcdir)/%D% $(TEST_CPPFLAGS)
 t_unit_u_keymap_LDADD =
 t_unit_u_content_SOURCES = t/unit/u-content.c %D%/content.c
-t_unit_u_content_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/%D%
+t_unit_u_content_CPPFLAGS = -I$(top_srcdir)/%D% $(TEST_CPPFLAGS)
 t_unit_u_content_LDADD =
+t_unit_u_facts_SOURCES = t/unit/u-facts.c %D%/facts.c %D%/options.c
+t_unit_u_facts_CPPFLAGS = -I$(top_srcdir)/%D% $(TEST_CPPFLAGS)
+t_unit_u_facts_LDADD = libbase.la
 endif
-EXTRA_DIST += $(FUSE_PARTS)
+EXTRA_DIST += $(FUSE_SOURCES) %D%/README.md

@@ -1,9 +1,9 @@
 /*
- * What stands at a name, and how it is kept up to date. A name is looked up with two questions sent together: the
- * key, and the folder row of the same name; a folder goes before a value. Nothing is believed for longer than
- * one call, since nobody tells the mount about changes. A file that somebody else replaced while it is open
- * here becomes another node, so that who has it open goes on reading what it opened; one that only grew stays
- * the same. Fails with the errno of the server's answer.
+ * What stands at a name, and how it is kept up to date. A name is looked up with two questions sent together:
+ * the key, and the folder row of the same name; a folder goes before a value. Nothing is believed for longer
+ * than one call, since nobody tells the mount about changes. A file that somebody else replaced while it is
+ * open here becomes another node, so that who has it open goes on reading what it opened; one that only grew
+ * stays the same. Fails with the errno of the server's answer.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -89,8 +89,8 @@ int look(struct task *t, struct node *parent, struct cairn_slice part, bool self
 }
 
 /*
- * F is what the server says of the file N. Returns 0 when N is that file and its facts are as new as they can be,
- * ESTALE when N is open and its bytes were replaced, or another errno.
+ * F is what the server says of the file N. Returns 0 when N is that file and its facts are as new as they can
+ * be, ESTALE when N is open and its bytes were replaced, or another errno.
  */
 static int update(struct task *t, struct node *n, struct facts *f)
 {
@@ -109,8 +109,9 @@ static int update(struct task *t, struct node *n, struct facts *f)
 			r = fetch(t, n, &fresh, &revision);
 		if (r || n->busy || n->content.dirty || !n->loaded)
 			goto out;
-		grown = grown && cairn_slice_starts(cairn_slice(fresh.data, fresh.len),
-						    cairn_slice(n->content.data, n->content.len));
+		grown = grown &&
+			cairn_slice_starts(cairn_slice(fresh.data, fresh.len),
+					   cairn_slice(n->content.data, n->content.len));
 		r = !grown && !n->writers ? ESTALE : adopt(t->m, n, &fresh);
 		if (r)
 			goto out;
@@ -135,7 +136,8 @@ static bool is_same(const struct node *n, const struct found *f)
 }
 
 /* A new node for what was found. */
-static struct node *add(struct task *t, struct node *parent, struct cairn_slice part, bool self, struct found *f)
+static struct node *add(struct task *t, struct node *parent, struct cairn_slice part, bool self,
+			struct found *f)
 {
 	struct node *n = node_add(&t->m->nodes, parent, part, self);
 
@@ -149,7 +151,8 @@ static struct node *add(struct task *t, struct node *parent, struct cairn_slice 
 	return n;
 }
 
-int settle(struct task *t, struct node *parent, struct cairn_slice part, bool self, struct found *f, struct node **out)
+int settle(struct task *t, struct node *parent, struct cairn_slice part, bool self, struct found *f,
+	   struct node **out)
 {
 	struct nodes *nodes = &t->m->nodes;
 	struct node *n = node_find(nodes, parent, part, self);
@@ -246,7 +249,8 @@ static bool take_search(void *out, struct cairn_slice fields)
 			cairn_msg_bytes(&s->cursor, field, body);
 			s->more = true;
 		}
-		if (s->found || field != CAIRN_F_ROW || !cairn_field_find(body, CAIRN_F_KEY, &key) || key.len <= s->prefix)
+		if (s->found || field != CAIRN_F_ROW || !cairn_field_find(body, CAIRN_F_KEY, &key) ||
+		    key.len <= s->prefix)
 			continue;
 		key = cairn_slice((const char *)key.data + s->prefix, key.len - s->prefix);
 		if (((const char *)key.data)[key.len - 1] == '/')

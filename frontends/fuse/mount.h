@@ -18,13 +18,13 @@ struct mount {
 	struct cairn *cairn;
 	struct nodes nodes;
 	struct coroutine_pool pool;
-	struct task *tasks;		      /* all that run */
+	struct task *tasks;                    /* all that run */
 	struct task *runnable, *last_runnable; /* woken, not resumed yet */
-	size_t buffered;		      /* bytes of contents */
-	uint64_t start_ns;		      /* when it was mounted */
-	uint64_t lost;			      /* commits that failed with nobody left to tell */
-	void (*ready)(void *arg);	      /* called once, when the kernel has greeted us */
-	void *ready_arg;
+	size_t buffered;                       /* bytes of contents */
+	uint64_t start_ns;                     /* when it was mounted */
+	uint64_t lost;                         /* commits that failed with nobody left to tell */
+	uint64_t looked_ns;                    /* when tasks_expire last looked at the tasks */
+	int report; /* pipe to the process that was started, until the mount works; -1 */
 };
 
 /* A request of the kernel under way. Freed when its function returns. */
@@ -34,11 +34,12 @@ struct task {
 	struct coroutine *co;
 	void (*run)(struct task *t);
 	struct task *next, *prev; /* in mount.tasks */
-	struct task *queued;	  /* behind this one, in a lock or in mount.runnable */
+	struct task *queued;      /* behind this one, in a lock or in mount.runnable */
 	uint64_t start_ns;
-	bool interrupted;   /* its process got a signal */
-	bool waits;	    /* for its asks */
-	unsigned asks;	    /* without an answer yet */
+	bool interrupted; /* its process got a signal */
+	bool waits;       /* for its asks */
+	bool silent;      /* never had a caller: it may ask without one */
+	unsigned asks;    /* without an answer yet */
 	struct node *held[TASK_HELD];
 	unsigned held_count;
 	uid_t uid;
@@ -64,8 +65,8 @@ struct task {
 struct handle {
 	struct node *node; /* a reference */
 	bool writes, appends;
-	bool wrote;	   /* something was written or truncated through it since the last commit */
-	bool flushed;	   /* its opener has flushed it once with nothing written */
+	bool wrote;        /* something was written or truncated through it since the last commit */
+	bool flushed;      /* its opener has flushed it once with nothing written */
 	pid_t pid, tgid;   /* thread and process that opened it; of those that write */
 	uint64_t revision; /* that it reads, where the value is not in the node's content */
 };
@@ -80,6 +81,8 @@ bool task_name(struct task *t, const char *name);
 bool task_to(struct task *t, fuse_ino_t ino, const char *name);
 /* RUN NULL: the caller has no memory. */
 void task_start(struct task *t, void (*run)(struct task *t));
+/* Run RUN on N for no caller of the kernel. */
+void task_start_silent(struct mount *m, struct node *n, void (*run)(struct task *t));
 /* Keep N until the task ends. */
 struct node *task_hold(struct task *t, struct node *n);
 /* Answer; at most once, later answers are dropped (the caller was told EIO or EINTR meanwhile). */
@@ -121,7 +124,6 @@ void guard_exists(struct cairn_msg *msg, struct cairn_slice key, bool exists);
 void guard_revision(struct cairn_msg *msg, struct cairn_slice key, uint64_t revision);
 void guard_file(struct cairn_msg *msg, struct cairn_slice key, uint64_t file_id);
 void guard_empty(struct cairn_msg *msg, struct cairn_slice prefix, bool empty);
-void guard_no_ancestor(struct cairn_msg *msg, struct cairn_slice key);
 /* The folder PARENT is still there, the same as when it was looked at. 0 or -errno. */
 int guard_parent(struct mount *m, struct cairn_msg *msg, const struct node *parent);
 /* Put the marker of PARENT if it is absent, so that it does not vanish with its last key. 0 or -errno. */
@@ -131,8 +133,8 @@ void then_put_marker(struct cairn_msg *msg, struct cairn_slice key, const struct
 
 /* What a transaction answered. */
 struct outcome {
-	bool succeeded;	   /* its guards held */
-	uint64_t revision; /* that it made */
+	bool succeeded;         /* its guards held */
+	uint64_t revision;      /* that it made */
 	uint64_t file_id, size; /* of the first result, where it says */
 };
 /* Run the transaction MSG. OK with SUCCEEDED, CONFLICT where its guards do not hold, or another error. */
@@ -141,8 +143,9 @@ enum cairn_code txn(struct task *t, struct cairn_msg *msg, struct outcome *o);
 /* lookup.c */
 /* What stands at a name. */
 struct found {
-	struct facts value;  /* the key itself; THERE says whether */
-	struct facts folder; /* the folder of that name: its marker, or where it has none what is first in it */
+	struct facts value; /* the key itself; THERE says whether */
+	struct facts
+		folder; /* the folder of that name: its marker, or where it has none what is first in it */
 	bool marker;
 };
 void found_free(struct found *f);
@@ -150,15 +153,17 @@ void found_free(struct found *f);
 /* Ask for PART in PARENT. 0 or an errno. */
 int look(struct task *t, struct node *parent, struct cairn_slice part, bool self, struct found *f);
 /*
- * The node for what was found there, its facts brought up to date; another one than before where a file was replaced by
- * somebody else while it is open here. Held by T. 0 and *OUT, or an errno: ENOENT where nothing was found.
+ * The node for what was found there, its facts brought up to date; another one than before where a file was
+ * replaced by somebody else while it is open here. Held by T. 0 and *OUT, or an errno: ENOENT where nothing
+ * was found.
  */
-int settle(struct task *t, struct node *parent, struct cairn_slice part, bool self, struct found *f, struct node **out);
+int settle(struct task *t, struct node *parent, struct cairn_slice part, bool self, struct found *f,
+	   struct node **out);
 /* Bring the facts of T's node N up to date; 0 or an errno. ESTALE: it was replaced by another file. */
 int refresh(struct task *t, struct node *n);
 /*
- * The bytes that PART, a name in PARENT, stands for; CREATE: for something new, which not every name can be. They lie in
- * *PART or in T's data. SELF: the folder's own value. 0 or an errno.
+ * The bytes that PART, a name in PARENT, stands for; CREATE: for something new, which not every name can be.
+ * They lie in *PART or in T's data. SELF: the folder's own value. 0 or an errno.
  */
 int part_of(struct task *t, struct node *parent, const struct keymap_part *part, bool create,
 	    struct cairn_slice *bytes, bool *self);
@@ -190,7 +195,8 @@ int stage(struct task *t, struct cairn_slice data, unsigned char id[16]);
 #define INLINE_MAX (192u << 10)
 /* Forget the bytes of N, which has no handles any more. */
 void unload(struct mount *m, struct node *n);
-/* Change N's bytes (WRITE: data at offset, else truncate to SIZE) within the bounds of memory. 0 or an errno. */
+/* Change N's bytes (WRITE: data at offset, else truncate to SIZE) within the bounds of memory. 0 or an errno.
+ */
 int change_write(struct mount *m, struct node *n, size_t offset, struct cairn_slice data);
 int change_size(struct mount *m, struct node *n, size_t size);
 /* N's times are now. */
@@ -199,21 +205,27 @@ void touch(struct node *n);
 uint64_t now_ns(uint64_t after);
 
 /* file.c */
+/* Commit T's node, for nobody who waits. */
+void do_save(struct task *t);
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi);
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
-void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off, struct fuse_file_info *fi);
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
+	      struct fuse_file_info *fi);
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
-void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi);
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+		  struct fuse_file_info *fi);
 
 /* change.c */
 /* The facts of a new file or folder of T's caller in T's node. */
 void facts_new(struct task *t, unsigned kind, struct facts *f);
-/* Put something new with the facts F at T's name, only if nothing is there. 0 and *OUT (held), or an errno. */
+/* Put something new with the facts F at T's name, only if nothing is there. 0 and *OUT (held), or an errno.
+ */
 int make(struct task *t, struct facts *f, struct cairn_slice value, struct node **out);
-/* Send ATTRIBUTES (encoded) for N; REVISION not 0: only if it still has that one, else EAGAIN. 0 or an errno. */
+/* Send ATTRIBUTES (encoded) for N; REVISION not 0: only if it still has that one, else EAGAIN. 0 or an errno.
+ */
 int set_attributes(struct task *t, struct node *n, const struct cairn_msg *attributes, uint64_t revision);
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi);
 void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);

@@ -286,8 +286,8 @@ static int folder_key(const struct node *n, const char *prefix, struct key *key)
 	return r < 0 ? r : add(key, "/", 1);
 }
 
-int node_key_in(const struct node *parent, const char *prefix, struct cairn_slice part, bool self, bool folder,
-		struct key *key)
+int node_key_in(const struct node *parent, const char *prefix, struct cairn_slice part, bool self,
+		bool folder, struct key *key)
 {
 	int r;
 

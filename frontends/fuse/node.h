@@ -1,7 +1,7 @@
 /*
- * Nodes: the files and folders that the kernel knows. A node has a number that is never used again, a parent and
- * a part of a key; its path is derived from those, so that moving a folder moves all that is in it. A node that
- * was unlinked or replaced has no parent any more and lives as long as somebody has it open.
+ * Nodes: the files and folders that the kernel knows. A node has a number that is never used again, a parent
+ * and a part of a key; its path is derived from those, so that moving a folder moves all that is in it. A
+ * node that was unlinked or replaced has no parent any more and lives as long as somebody has it open.
  */
 #ifndef NODE_H
 #define NODE_H
@@ -22,24 +22,24 @@ struct lock {
 
 struct node {
 	uint64_t id;
-	struct node *id_next, *name_next; /* in the tables */
-	struct node *parent;		  /* a reference; NULL: the root, or detached */
+	struct node *id_next, *name_next;     /* in the tables */
+	struct node *parent;                  /* a reference; NULL: the root, or detached */
 	struct node *next_dirty, *prev_dirty; /* see nodes.dirty */
-	unsigned char *part;		  /* owned: its bytes of the key */
+	unsigned char *part;                  /* owned: its bytes of the key */
 	size_t part_len;
-	bool self;     /* "%=": the value of the key that is also its parent folder */
-	bool removed;  /* detached because it was unlinked or replaced here, not by somebody else */
-	bool listed;   /* in nodes.dirty */
+	bool self;        /* "%=": the value of the key that is also its parent folder */
+	bool removed;     /* detached because it was unlinked or replaced here, not by somebody else */
+	bool listed;      /* in nodes.dirty */
 	uint64_t lookups; /* the kernel's */
-	unsigned refs;	  /* of tasks, handles and children */
-	uint64_t ino;	  /* as shown; fixed for the life of the node */
+	unsigned refs;    /* of tasks, handles and children */
+	uint64_t ino;     /* as shown; fixed for the life of the node */
 	struct facts facts;
 	unsigned opens, writers; /* handles of it; of those, with write access */
 	struct content content;
-	bool loaded;	   /* CONTENT has the value of FACTS with what was written since */
-	bool busy;	   /* its owner commits: what the server says meanwhile may be ours */
-	uint64_t cached;   /* revision of the kernel's pages; 0: none */
-	struct lock lock;  /* for whoever changes the value or its place in the store */
+	bool loaded;      /* CONTENT has the value of FACTS with what was written since */
+	bool busy;        /* its owner commits: what the server says meanwhile may be ours */
+	uint64_t cached;  /* revision of the kernel's pages; 0: none */
+	struct lock lock; /* for whoever changes the value or its place in the store */
 };
 
 struct nodes {
@@ -89,8 +89,8 @@ bool node_within(const struct node *n, const struct node *folder);
  */
 int node_key(const struct node *n, const char *prefix, struct key *key);
 /* The key of PART in the folder PARENT; FOLDER adds a slash. SELF: the folder's own value. */
-int node_key_in(const struct node *parent, const char *prefix, struct cairn_slice part, bool self, bool folder,
-		struct key *key);
+int node_key_in(const struct node *parent, const char *prefix, struct cairn_slice part, bool self,
+		bool folder, struct key *key);
 static inline struct cairn_slice key_slice(const struct key *k)
 {
 	return cairn_slice(k->bytes, k->len);

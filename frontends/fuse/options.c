@@ -1,6 +1,6 @@
 /*
- * The command line of cairnfs: "cairnfs SERVERS MOUNTPOINT [-o …] [-f]", the form that mount(8) uses too. A row
- * of the table is all that an option needs. What cannot be understood is refused with a sentence.
+ * The command line of cairnfs: "cairnfs SERVERS MOUNTPOINT [-o …] [-f]", the form that mount(8) uses too. A
+ * row of the table is all that an option needs. What cannot be understood is refused with a sentence.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -22,31 +22,48 @@ static const struct row {
 } rows[] = {
 	{ "volume", "main", TEXT, offsetof(struct options, volume), 0, 0, "the volume to show" },
 	{ "prefix", "", TEXT, offsetof(struct options, prefix), 0, 0, "show only the keys in this folder" },
-	{ "uid", NULL, NUMBER, offsetof(struct options, uid), 0, 0xfffffffe, "owner of keys that name none; else the caller of cairnfs" },
-	{ "gid", NULL, NUMBER, offsetof(struct options, gid), 0, 0xfffffffe, "group of keys that name none; else the caller's" },
-	{ "fmode", "600", OCTAL, offsetof(struct options, fmode), 0, 0777, "mode of values that have none, octal" },
-	{ "dmode", "700", OCTAL, offsetof(struct options, dmode), 0, 0777, "mode of folders that have none, octal" },
-	{ "timeout", "10", NUMBER, offsetof(struct options, timeout_s), 1, 3600, "seconds after which a call that no server answers fails with EIO" },
-	{ "limit", "64", NUMBER, offsetof(struct options, limit_mib), 1, 4096, "longest file that can be written, MiB" },
-	{ "dirty", "512", NUMBER, offsetof(struct options, dirty_mib), 1, 1 << 20, "most memory for what open files hold, MiB" },
+	{ "uid", NULL, NUMBER, offsetof(struct options, uid), 0, 0xfffffffe,
+	  "owner of keys that name none; else the caller of cairnfs" },
+	{ "gid", NULL, NUMBER, offsetof(struct options, gid), 0, 0xfffffffe,
+	  "group of keys that name none; else the caller's" },
+	{ "fmode", "600", OCTAL, offsetof(struct options, fmode), 0, 0777,
+	  "mode of values that have none, octal" },
+	{ "dmode", "700", OCTAL, offsetof(struct options, dmode), 0, 0777,
+	  "mode of folders that have none, octal" },
+	{ "timeout", "10", NUMBER, offsetof(struct options, timeout_s), 1, 3600,
+	  "seconds after which a call that no server answers fails with EIO" },
+	{ "limit", "64", NUMBER, offsetof(struct options, limit_mib), 1, 4096,
+	  "longest file that can be written, MiB" },
+	{ "dirty", "512", NUMBER, offsetof(struct options, dirty_mib), 1, 1 << 20,
+	  "most memory for what open files hold, MiB" },
 	{ "ro", "", FLAG, offsetof(struct options, ro), 0, 0, "no changes through this mount" },
-	{ "allow_other", "", FLAG, offsetof(struct options, allow_other), 0, 0, "let other users in, as far as modes allow; always so for root" },
+	{ "allow_other", "", FLAG, offsetof(struct options, allow_other), 0, 0,
+	  "let other users in, as far as modes allow; always so for root" },
 	{ "noexec", "", FLAG, offsetof(struct options, noexec), 0, 0, "run no programs from this mount" },
 };
 #define ROWS (sizeof(rows) / sizeof(*rows))
 
 /* What mount(8) and fstab pass to everybody. */
-static const char *const ignored[] = { "rw",	  "dev",      "nodev",	   "suid",    "nosuid",	  "exec",
-				       "auto",	  "noauto",   "user",	   "nouser",  "users",	  "async",
-				       "atime",	  "noatime",  "diratime",  "nodiratime", "relatime", "norelatime",
-				       "_netdev", "nofail",   "defaults",  "default_permissions", "owner", "group" };
+static const char *const ignored[] = { "rw",       "dev",
+				       "nodev",    "suid",
+				       "nosuid",   "exec",
+				       "auto",     "noauto",
+				       "user",     "nouser",
+				       "users",    "async",
+				       "atime",    "noatime",
+				       "diratime", "nodiratime",
+				       "relatime", "norelatime",
+				       "_netdev",  "nofail",
+				       "defaults", "default_permissions",
+				       "owner",    "group" };
 
 static void *field(struct options *o, const struct row *row)
 {
 	return (char *)o + row->at;
 }
 
-static enum cairn_code set_text(struct options *o, const struct row *row, const char *value, struct cairn_error *e)
+static enum cairn_code set_text(struct options *o, const struct row *row, const char *value,
+				struct cairn_error *e)
 {
 	char **text = field(o, row), *copy;
 
@@ -55,7 +72,8 @@ static enum cairn_code set_text(struct options *o, const struct row *row, const 
 	copy = strdup(value);
 	if (!copy)
 		return cairn_fail(e, CAIRN_E_INTERNAL, "no memory");
-	for (size_t n = strlen(copy); row->at == offsetof(struct options, prefix) && n > 0 && copy[n - 1] == '/'; n--)
+	for (size_t n = strlen(copy);
+	     row->at == offsetof(struct options, prefix) && n > 0 && copy[n - 1] == '/'; n--)
 		copy[n - 1] = 0;
 	free(*text);
 	*text = copy;
@@ -73,8 +91,9 @@ static enum cairn_code set(struct options *o, const struct row *row, const char 
 	errno = 0;
 	n = strtoul(value, &end, row->type == OCTAL ? 8 : 10);
 	if (!*value || *end || errno || value[0] == '-' || n < row->least || n > row->most)
-		return cairn_fail(e, CAIRN_E_INVALID, "-o %s=%s: wanted is %s from %lu to %lu", row->name, value,
-				  row->type == OCTAL ? "an octal number" : "a number", row->least, row->most);
+		return cairn_fail(e, CAIRN_E_INVALID, "-o %s=%s: wanted is %s from %lu to %lu", row->name,
+				  value, row->type == OCTAL ? "an octal number" : "a number", row->least,
+				  row->most);
 	*(unsigned long *)field(o, row) = n;
 	return CAIRN_OK;
 }
@@ -160,9 +179,11 @@ enum cairn_code options_parse(struct options *o, int argc, char **argv, struct c
 		else if (a[0] == '-' && a[1])
 			code = cairn_fail(e, CAIRN_E_INVALID, "%s: no such option", a);
 		else if (!o->servers)
-			code = (o->servers = strdup(a)) ? CAIRN_OK : cairn_fail(e, CAIRN_E_INTERNAL, "no memory");
+			code = (o->servers = strdup(a)) ? CAIRN_OK
+							: cairn_fail(e, CAIRN_E_INTERNAL, "no memory");
 		else if (!o->mountpoint)
-			code = (o->mountpoint = strdup(a)) ? CAIRN_OK : cairn_fail(e, CAIRN_E_INTERNAL, "no memory");
+			code = (o->mountpoint = strdup(a)) ? CAIRN_OK
+							   : cairn_fail(e, CAIRN_E_INTERNAL, "no memory");
 		else
 			code = cairn_fail(e, CAIRN_E_INVALID, "%s: one argument too many", a);
 	}
@@ -188,7 +209,8 @@ void options_help(FILE *to)
 	static const char *const metavar[] = { "=TEXT", "=N", "=MODE", "" };
 
 	fputs("Usage: cairnfs SERVERS MOUNTPOINT [-o OPTION,…] [-f]\n"
-	      "Show the keys of a cairn volume as files. SERVERS: unix:PATH or ssh:HOST, several with commas.\n\n"
+	      "Show the keys of a cairn volume as files. SERVERS: unix:PATH or ssh:HOST, several with "
+	      "commas.\n\n"
 	      "  -f         stay in the foreground\n"
 	      "  --help     show this and exit\n"
 	      "  --version  show the version and exit\n\n",

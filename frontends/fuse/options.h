@@ -7,8 +7,8 @@
 #include <cairn/errors.h>
 
 struct options {
-	char *servers, *mountpoint;	/* all texts are owned */
-	char *volume, *prefix;		/* prefix: without slashes at its ends; empty: the whole volume */
+	char *servers, *mountpoint; /* all texts are owned */
+	char *volume, *prefix;      /* prefix: without slashes at its ends; empty: the whole volume */
 	unsigned long uid, gid, fmode, dmode; /* of what has no attributes of its own */
 	unsigned long timeout_s, limit_mib, dirty_mib;
 	bool ro, allow_other, noexec;

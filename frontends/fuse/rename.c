@@ -1,7 +1,7 @@
 /*
- * Renames: of a file by moving its key, of a folder by moving all keys below it, each one transaction and so one
- * revision. What is open follows, since a node's path is derived from its place. A folder too large for one
- * transaction is answered with EXDEV, and mv(1) copies it then.
+ * Renames: of a file by moving its key, of a folder by moving all keys below it, each one transaction and so
+ * one revision. What is open follows, since a node's path is derived from its place. A folder too large for
+ * one transaction is answered with EXDEV, and mv(1) copies it then.
  */
 #include <errno.h>
 #include <linux/fs.h>
@@ -15,7 +15,8 @@ struct ends {
 	struct node *source, *target; /* nodes there, or NULL */
 };
 
-static void then_move(struct cairn_msg *msg, unsigned op, struct cairn_slice from, struct cairn_slice to, bool if_there)
+static void then_move(struct cairn_msg *msg, unsigned op, struct cairn_slice from, struct cairn_slice to,
+		      bool if_there)
 {
 	size_t mark = cairn_msg_open_op(msg, CAIRN_F_THEN, op);
 
@@ -27,9 +28,9 @@ static void then_move(struct cairn_msg *msg, unsigned op, struct cairn_slice fro
 }
 
 /* A file becomes TO, which is not a folder. */
-static void move_file(struct cairn_msg *msg, const struct ends *e, struct key *from, struct key *to, bool free)
+static void move_file(struct cairn_msg *msg, const struct ends *e, struct key *from, struct key *to,
+		      bool free)
 {
-	guard_no_ancestor(msg, key_slice(to));
 	if (free)
 		guard_exists(msg, key_slice(to), false);
 	if (!e->to_self && to->len < NODE_KEY_MAX) {
@@ -41,12 +42,12 @@ static void move_file(struct cairn_msg *msg, const struct ends *e, struct key *f
 	then_move(msg, CAIRN_OP_MOVE, key_slice(from), key_slice(to), false);
 }
 
-/* A folder, its own value included, becomes TO, where nothing or an empty folder is. FROM and TO end with slashes. */
+/* A folder, its own value included, becomes TO, where nothing or an empty folder is. FROM and TO end with
+ * slashes. */
 static void move_folder(struct cairn_msg *msg, struct key *from, struct key *to, bool free)
 {
 	size_t op;
 
-	guard_no_ancestor(msg, key_slice(to));
 	guard_empty(msg, key_slice(to), true);
 	if (free) {
 		guard_exists(msg, key_slice(to), false);
@@ -141,7 +142,8 @@ static int follow(struct task *t, const struct ends *e, const struct outcome *o)
 	return -node_move(nodes, source, t->to_node, e->to, e->to_self);
 }
 
-/* Wait for commits under way in the folder FOLDER, and do those that are due: their keys are about to change. */
+/* Wait for commits under way in the folder FOLDER, and do those that are due: their keys are about to change.
+ */
 static int settle_files(struct task *t, struct node *folder)
 {
 	int r = 0;
@@ -195,7 +197,8 @@ static int find_ends(struct task *t, struct ends *e)
 	int r = part_of(t, t->node, &t->part, false, &e->from, &e->from_self);
 
 	if (!r && t->to_part.kind == KEYMAP_LONG)
-		r = EINVAL; /* two such names do not fit into one task, and the target cannot be made anyway */
+		r = EINVAL; /* two such names do not fit into one task, and the target cannot be made anyway
+			     */
 	if (!r)
 		r = part_of(t, t->to_node, &t->to_part, true, &e->to, &e->to_self);
 	if (r)
@@ -232,7 +235,8 @@ static void do_rename(struct task *t)
 	}
 	if (second == first)
 		second = NULL;
-	if (second && second->id < first->id) { /* always in this order, so that two renames cannot block each other */
+	if (second &&
+	    second->id < first->id) { /* always in this order, so that two renames cannot block each other */
 		first = e.target;
 		second = e.source;
 	}

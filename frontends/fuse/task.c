@@ -1,7 +1,7 @@
 /*
- * Tasks: a request of the kernel, from its arrival to its answer, in a coroutine. It asks the server and yields
- * until the answers are there; the loop goes on meanwhile. When its time is over it is answered with EIO
- * although it still waits, and whatever it does later reaches nobody; so nobody ever hangs in the kernel.
+ * Tasks: a request of the kernel, from its arrival to its answer, in a coroutine. It asks the server and
+ * yields until the answers are there; the loop goes on meanwhile. When its time is over it is answered with
+ * EIO although it still waits, and whatever it does later reaches nobody; so nobody ever hangs in the kernel.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,8 +10,9 @@
 #include "banned.h"
 
 #define NS_PER_MS 1000000ull
-#define LOOK_MS 100	  /* how often waiting tasks are looked at */
-#define INTERRUPT_MS 1000 /* a signal ends only waits that are longer than this: most programs cannot cope with EINTR */
+#define LOOK_MS 100 /* how often waiting tasks are looked at */
+#define INTERRUPT_MS \
+	1000 /* a signal ends only waits that are longer than this: most programs cannot cope with EINTR */
 
 static void task_free(struct task *t)
 {
@@ -34,28 +35,37 @@ static void on_interrupt(fuse_req_t req, void *arg)
 	t->interrupted = true;
 }
 
-struct task *task_new(fuse_req_t req, fuse_ino_t ino)
+static struct task *new_task(struct mount *m, struct node *n)
 {
-	struct mount *m = fuse_req_userdata(req);
-	const struct fuse_ctx *who = fuse_req_ctx(req);
-	struct node *n = node_get(&m->nodes, ino);
-	struct task *t = n ? calloc(1, sizeof(*t)) : NULL;
+	struct task *t = calloc(1, sizeof(*t));
 
-	if (!t) {
-		fuse_reply_err(req, n ? ENOMEM : ESTALE);
+	if (!t)
 		return NULL;
-	}
 	t->m = m;
-	t->req = req;
 	t->start_ns = clock_boot_ns();
-	t->uid = who->uid;
-	t->gid = who->gid;
-	t->pid = who->pid;
 	t->next = m->tasks;
 	if (m->tasks)
 		m->tasks->prev = t;
 	m->tasks = t;
 	t->node = task_hold(t, n);
+	return t;
+}
+
+struct task *task_new(fuse_req_t req, fuse_ino_t ino)
+{
+	struct mount *m = fuse_req_userdata(req);
+	const struct fuse_ctx *who = fuse_req_ctx(req);
+	struct node *n = node_get(&m->nodes, ino);
+	struct task *t = n ? new_task(m, n) : NULL;
+
+	if (!t) {
+		fuse_reply_err(req, n ? ENOMEM : ESTALE);
+		return NULL;
+	}
+	t->req = req;
+	t->uid = who->uid;
+	t->gid = who->gid;
+	t->pid = who->pid;
 	return t;
 }
 
@@ -68,8 +78,8 @@ static bool refuse(struct task *t, int err)
 }
 
 /* Read NAME, which lies in FOLDER. */
-static bool take_name(struct task *t, const struct node *folder, const char *name, char copy[KEYMAP_NAME_MAX + 1],
-		      struct keymap_part *part)
+static bool take_name(struct task *t, const struct node *folder, const char *name,
+		      char copy[KEYMAP_NAME_MAX + 1], struct keymap_part *part)
 {
 	size_t len = strlen(name);
 
@@ -122,6 +132,21 @@ void task_start(struct task *t, void (*run)(struct task *t))
 	}
 	fuse_req_interrupt_func(t->req, on_interrupt, t);
 	go_on(t);
+}
+
+void task_start_silent(struct mount *m, struct node *n, void (*run)(struct task *t))
+{
+	struct task *t = new_task(m, n);
+
+	if (!t)
+		return;
+	t->silent = true;
+	t->run = run;
+	t->co = coroutine_new(&m->pool, body, t);
+	if (t->co)
+		go_on(t);
+	else
+		task_free(t);
 }
 
 struct node *task_hold(struct task *t, struct node *n)
@@ -202,15 +227,21 @@ void tasks_run(struct mount *m)
 
 int tasks_expire(struct mount *m)
 {
-	uint64_t now = clock_boot_ns(), limit = m->options.timeout_s * 1000 * NS_PER_MS;
+	uint64_t now, limit = m->options.timeout_s * 1000 * NS_PER_MS;
 
+	if (!m->tasks)
+		return -1;
+	now = clock_boot_ns();
+	if (now - m->looked_ns < LOOK_MS * NS_PER_MS)
+		return LOOK_MS;
+	m->looked_ns = now;
 	for (struct task *t = m->tasks; t; t = t->next) {
 		if (now - t->start_ns >= limit)
 			task_error(t, EIO);
 		else if (t->interrupted && now - t->start_ns >= INTERRUPT_MS * NS_PER_MS)
 			task_error(t, EINTR);
 	}
-	return m->tasks ? LOOK_MS : -1;
+	return LOOK_MS;
 }
 
 void lock_take(struct task *t, struct lock *l)
@@ -261,7 +292,7 @@ void ask_send(struct task *t, struct ask *a, const struct cairn_msg *message, as
 	*a = (struct ask){ t, take, out, CAIRN_OK };
 	if (cairn_msg_error(message))
 		a->code = cairn_msg_error(message) == -ENOMEM ? CAIRN_E_INTERNAL : CAIRN_E_TOO_LARGE;
-	else if (!t->req) /* its caller has been answered: it begins nothing new */
+	else if (!t->req && !t->silent) /* its caller has been answered: it begins nothing new */
 		a->code = CAIRN_E_TIMEOUT;
 	else
 		a->code = cairn_submit(t->m->cairn, message, on_done, a);

@@ -1,7 +1,7 @@
 /*
- * Messages of the mount. Every change is a transaction: guards that say what the kernel was told (the folder is
- * there, the name is free), then the operations, all or nothing. A guard that fails is answered as CONFLICT,
- * and the caller looks again to find the errno for it.
+ * Messages of the mount. Every change is a transaction: guards that say what the kernel was told (the folder
+ * is there, the name is free), then the operations, all or nothing. A guard that fails is answered as
+ * CONFLICT, and the caller looks again to find the errno for it.
  */
 #include <errno.h>
 #include "mount.h"
@@ -47,15 +47,6 @@ void guard_empty(struct cairn_msg *msg, struct cairn_slice prefix, bool empty)
 
 	cairn_msg_bytes(msg, CAIRN_F_PREFIX, prefix);
 	cairn_msg_bool(msg, CAIRN_F_EMPTY, empty);
-	cairn_msg_close(msg, mark);
-}
-
-void guard_no_ancestor(struct cairn_msg *msg, struct cairn_slice key)
-{
-	size_t mark = cairn_msg_open(msg, CAIRN_F_GUARD);
-
-	cairn_msg_bytes(msg, CAIRN_F_KEY, key);
-	cairn_msg_bool(msg, CAIRN_F_NO_ANCESTOR, true);
 	cairn_msg_close(msg, mark);
 }
 

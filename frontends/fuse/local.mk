@@ -7,6 +7,7 @@ bin_PROGRAMS += bin/cairnfs
 bin_cairnfs_SOURCES = $(FUSE_SOURCES)
 bin_cairnfs_CPPFLAGS = $(BASE_CPPFLAGS) -I$(top_srcdir)/%D% $(FUSE_CFLAGS)
 bin_cairnfs_LDADD = libclient.la libbase.la $(FUSE_LIBS)
+dist_man_MANS += man/cairnfs.8
 check_PROGRAMS += t/unit/u-keymap t/unit/u-content t/unit/u-facts
 TESTS += t/unit/u-keymap t/unit/u-content t/unit/u-facts
 t_unit_u_keymap_SOURCES = t/unit/u-keymap.c %D%/keymap.c

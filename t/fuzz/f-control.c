@@ -2,6 +2,7 @@
  * The control socket as a whole: a node with memory engines runs in a thread of this process; the bytes are
  * what a client sends on one connection before it stops sending. The daemon must answer and close.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -111,7 +112,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t len)
 	static char in[65536];
 	size_t sent = 0;
 	bool more = true;
-	int fd;
+	int fd, ready;
 
 	if (!node.loop)
 		start();
@@ -125,7 +126,10 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t len)
 			sent = SIZE_MAX;
 			p.events = POLLIN;
 		}
-		if (poll(&p, 1, 20000) != 1)
+		ready = poll(&p, 1, 20000);
+		if (ready < 0 && errno == EINTR) /* libFuzzer's timer */
+			continue;
+		if (ready != 1)
 			abort(); /* neither an answer nor the end */
 		if (p.revents & (POLLIN | POLLHUP | POLLERR))
 			more = recv(fd, in, sizeof(in), MSG_DONTWAIT) > 0;

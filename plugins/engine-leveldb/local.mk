@@ -5,7 +5,8 @@ endif
 engine_leveldb_la_SOURCES = %D%/leveldb.c %D%/cache.c %D%/cache.h %D%/folder.c %D%/folder.h \
 	%D%/logfile.c %D%/logfile.h %D%/table.c %D%/table.h
 engine_leveldb_la_CPPFLAGS = $(BASE_CPPFLAGS)
-engine_leveldb_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+# libleveldb has one thread that never ends: its code must stay, also when the plugin is let go.
+engine_leveldb_la_LDFLAGS = $(PLUGIN_LDFLAGS) -Wl,-z,nodelete
 engine_leveldb_la_LIBADD = libbase.la -lleveldb
 
 check_PROGRAMS += t/unit/u-leveldb

@@ -26,5 +26,10 @@ check_LTLIBRARIES += t/lib/engine-faulty.la
 t_lib_engine_faulty_la_SOURCES = t/lib/engine-faulty.c
 t_lib_engine_faulty_la_LDFLAGS = $(PLUGIN_LDFLAGS) -rpath /nowhere
 
-BATS += t/1000-daemon.bats t/1010-settings.bats
+BATS += t/1000-daemon.bats t/1010-settings.bats t/1020-volumes.bats t/3000-replication-none.bats
 dist_doc_DATA += %D%/examples/laptop.conf %D%/examples/server.conf %D%/examples/cache.conf
+
+check_PROGRAMS += t/lib/crashload
+t_lib_crashload_CPPFLAGS = $(BASE_CPPFLAGS)
+t_lib_crashload_LDADD = libclient.la libbase.la
+BATS += t/8000-kill9.bats

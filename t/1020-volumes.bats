@@ -1,0 +1,170 @@
+#!/usr/bin/env bats
+# Volumes: several in one daemon, made and dropped while it runs, no half state after a crash, and a damaged or
+# stopped one leaves the others alone.
+
+setup() {
+  load lib/cairn.bash
+  requires_program nc
+  node=$cairn_root/n1
+}
+
+ask() { nc -U -N -w 10 "$node/socket" | tail -n +2; }
+op() { printf '{"id":1,"op":"%s","args":{%s}}\n' "$1" "$2" | ask; }
+put() { printf '{"id":1,"op":"put","volume":"%s","args":{"key":"%s","value":"%s"}}\n' "$1" "$2" "$3" | ask; }
+get() { printf '{"id":1,"op":"get","volume":"%s","args":{"key":"%s"}}\n' "$1" "$2" | ask; }
+names() { op volume-list "" | grep -o '{"name":"[^"]*","engine"' | cut -d'"' -f4 | tr '\n' ' '; }
+
+@test "volumes are apart, and are there after a restart" {
+  requires_engine leveldb
+  cairn_node
+  [[ "$(op volume-create '"name":"second"')" == *'"ok"'* ]]
+  [[ "$(op volume-create '"name":"ram","engine":"memory"')" == *'"ok"'* ]]
+  [ "$(names)" = "main ram second " ]
+  put main k one
+  put second k two
+  put ram k three
+  [[ "$(get main k)$(get second k)$(get ram k)" == *one*two*three* ]]
+  cairn_kill
+  cairn_start
+  [ "$(names)" = "main ram second " ]
+  [[ "$(get main k)$(get second k)" == *one*two* ]]
+  [[ "$(get ram k)" == *not-found* ]]
+}
+
+@test "parameters are kept and shown; weaker syncing has to be asked for by name" {
+  requires_engine leveldb
+  cairn_node
+  op volume-create '"name":"weak","parameters":[{"name":"sync","amount":"no"},{"name":"cache","amount":"1M"}]'
+  cairn_stop
+  cairn_start
+  list=$(op volume-list "")
+  [[ "$list" == *'"name":"weak"'*'{"name":"sync","amount":"no"}'*'{"name":"cache","amount":"1M"}'* ]]
+  [[ "$list" == *'"name":"main"'*'{"name":"sync","amount":"yes"}'* ]]
+}
+
+@test "what cannot be made is refused with the reason, and leaves nothing" {
+  cairn_node -e memory
+  [[ "$(op volume-create '"name":"main"')" == *'"exists"'*'volume main is there already'* ]]
+  [[ "$(op volume-create '"name":"_x"')" == *'"invalid"'* ]]
+  [[ "$(op volume-create '"name":"a/b"')" == *'"invalid"'* ]]
+  [[ "$(op volume-create '"name":"x","engine":"levledb"')" == *levledb* ]]
+  [[ "$(op volume-create '"name":"x","engine":"./e.so"')" == *'must be absolute'* ]]
+  [[ "$(op volume-create '"name":"x","parameters":[{"name":"colour","amount":"red"}]')" == *"no parameter 'colour'"* ]]
+  [[ "$(op volume-create '"name":"x","replication":"raftt"')" == *raftt* ]]
+  [ "$(names)" = "main " ]
+  [ "$(find "$node/data/volumes" -name 'x-*' | wc -l)" -eq 0 ]
+  [[ "$(get nowhere k)" == *'"not-found"'*"no volume 'nowhere'"*'there is main'* ]]
+}
+
+@test "a dropped volume is gone with its files, also after a restart" {
+  cairn_node
+  op volume-create '"name":"gone"'
+  put gone k v
+  [[ "$(op volume-drop '"name":"gone"')" == *'"ok"'* ]]
+  [ "$(find "$node/data/volumes" -name 'gone-*' | wc -l)" -eq 0 ]
+  [[ "$(get gone k)" == *not-found* ]]
+  [[ "$(op volume-drop '"name":"gone"')" == *not-found* ]]
+  op volume-create '"name":"gone"'
+  [[ "$(get gone k)" == *not-found* ]]
+  op volume-drop '"name":"main"'
+  cairn_stop
+  cairn_start
+  [ "$(names)" = "gone " ]
+}
+
+@test "a crash while a volume was being made or dropped leaves no half of one" {
+  requires_engine leveldb
+  cairn_node
+  put main k v
+  cairn_kill
+  # made, but its row was never written
+  mkdir "$node/data/volumes/half-0123456789abcdef"
+  touch "$node/data/volumes/half-0123456789abcdef/pending" "$node/data/volumes/half-0123456789abcdef/000003.log"
+  # about to be dropped, but its row was never deleted
+  folder=$(echo "$node"/data/volumes/main-*)
+  touch "$folder/pending"
+  # somebody else's
+  mkdir "$node/data/volumes/mine"
+  cairn_start
+  [ "$(names)" = "main " ]
+  [[ "$(get main k)" == *'"value":"v"'* ]]
+  [ ! -e "$node/data/volumes/half-0123456789abcdef" ]
+  [ ! -e "$folder/pending" ]
+  [ -d "$node/data/volumes/mine" ]
+  grep -q 'a folder belongs to no volume' "$node/log"
+}
+
+@test "a damaged volume is refused with file and reason, and does not stop the others" {
+  requires_engine leveldb
+  cairn_node
+  op volume-create '"name":"other"'
+  for i in $(seq 20); do put main "k$i" "$(printf '%0300d' "$i")" >/dev/null; done
+  put other k fine
+  cairn_kill
+  log=$(ls "$node"/data/volumes/main-*/*.log)
+  printf '\377' | dd of="$log" bs=1 seek=1200 conv=notrunc 2>/dev/null
+  cairn_start
+  [[ "$(get other k)" == *'"value":"fine"'* ]]
+  run get main k1
+  echo "$output"
+  [[ "$output" == *'"corrupt"'*"volume main"*"$log"* ]]
+  [[ "$(put main x y)" == *'"corrupt"'* ]]
+  [[ "$(op volume-list "")" == *'"name":"main"'*'"error":{"code":"corrupt"'*"$log"* ]]
+  [[ "$(op status "")" == *'"state":"degraded"'* ]]
+  [[ "$(op metrics "")" == *'"ok"'* ]]
+  grep -q 'level=error msg="a volume cannot be served; the others are" volume=main' "$node/log"
+  # it can be dropped and made anew
+  [[ "$(op volume-drop '"name":"main"')" == *'"ok"'* ]]
+  [[ "$(op volume-create '"name":"main"')" == *'"ok"'* ]]
+  [[ "$(put main x y)" == *'"revision":1'* ]]
+  [[ "$(op status "")" == *'"state":"ok"'* ]]
+}
+
+@test "a truncated file of the system volume is a sentence, and nothing is removed" {
+  requires_engine leveldb
+  cairn_node
+  put main k v
+  cairn_stop
+  current=$node/data/volumes/_system/CURRENT
+  : >"$current"
+  run cairnd --data "$node/data" --socket "$node/socket"
+  [ "$status" -ne 0 ]
+  echo "$output"
+  [[ "$output" == "cairnd: "*": volume _system ($node/data/volumes/_system): "* ]]
+  [ -d "$(echo "$node"/data/volumes/main-*)" ]
+}
+
+@test "an engine that is gone refuses its volume only" {
+  cairn_node -e memory
+  cp "$CAIRN_BUILD/t/lib/.libs/engine-faulty.so" "$cairn_root/mine.so" || skip "engine-faulty is built by make check"
+  op volume-create '"name":"odd","engine":"'"$cairn_root/mine.so"'"'
+  put odd k v
+  cairn_stop
+  rm "$cairn_root/mine.so"
+  requires_engine leveldb
+  cairn_start
+  [[ "$(put main k v)" == *'"revision"'* ]]
+  [[ "$(get odd k)" == *'"error"'*mine.so* ]]
+}
+
+@test "a full disk refuses writes with 'full' and goes on by itself; a broken one stops only its volume" {
+  faulty=$CAIRN_BUILD/t/lib/.libs/engine-faulty.so
+  [ -e "$faulty" ] || skip "engine-faulty is built by make check"
+  export CAIRN_FAULT=$cairn_root/fault
+  cairn_node -e memory
+  op volume-create '"name":"odd","engine":"'"$faulty"'"'
+  put odd k v
+  echo full >"$CAIRN_FAULT"
+  run put odd k2 v
+  [[ "$output" == *'"full"'*'volume odd on node n1'*'did not happen'* ]]
+  [[ "$(get odd k)" == *'"value":"v"'* ]]
+  : >"$CAIRN_FAULT"
+  [[ "$(put odd k2 v)" == *'"revision":2'* ]]
+  echo broken >"$CAIRN_FAULT"
+  [[ "$(put odd k3 v)" == *'"unknown"'* ]]
+  : >"$CAIRN_FAULT"
+  [[ "$(put odd k4 v)" == *'volume odd'*'has stopped'*'disk is broken'* ]]
+  [[ "$(get odd k)" == *'has stopped'* ]]
+  [[ "$(put main k v)" == *'"revision":1'* ]]
+  [[ "$(op status "")" == *'"state":"degraded"'*'odd'* ]]
+}

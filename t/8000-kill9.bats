@@ -1,0 +1,34 @@
+#!/usr/bin/env bats
+# kill -9 under load: every write that was acknowledged is there afterwards, whole.
+
+setup() {
+  load lib/cairn.bash
+  load=$CAIRN_BUILD/t/lib/crashload
+  [ -x "$load" ] || skip "crashload is built by make check"
+  requires_engine leveldb
+}
+
+# Kill the daemon $1 times under load; check after each start what was acknowledged since the last, at the end everything.
+kill_rounds() {
+  local round next=0 writer
+  : >"$cairn_root/all"
+  for round in $(seq "$1"); do
+    "$load" write "$CAIRN_SERVER" "$next" >"$cairn_root/acked" 3>&- &
+    writer=$!
+    until [ -s "$cairn_root/acked" ]; do :; done
+    sleep "0.0$((RANDOM % 10))" # how long the load runs: any time will do
+    cairn_kill
+    wait "$writer" || true
+    cairn_start
+    "$load" check "$CAIRN_SERVER" <"$cairn_root/acked" || { echo "round $round"; return 1; }
+    cat "$cairn_root/acked" >>"$cairn_root/all"
+    next=$(($(sort -n "$cairn_root/all" | tail -n 1) + 1000))
+  done
+  "$load" check "$CAIRN_SERVER" <"$cairn_root/all" 
+  ! grep -E 'level=error' "$cairn_root/n1/log"
+}
+
+@test "50 times kill -9 under load: every acknowledged write is there" {
+  cairn_node
+  kill_rounds 50
+}

@@ -10,6 +10,7 @@ DAEMON_LIBS = libdaemon.la libloader.la libstore.la libjson.la libbase.la $(JANS
 sbin_PROGRAMS += sbin/cairnd
 sbin_cairnd_SOURCES = %D%/main.c
 sbin_cairnd_CPPFLAGS = $(DAEMON_CPPFLAGS)
+sbin_cairnd_LDFLAGS = $(AM_LDFLAGS) $(EXPORT_CAIRN)
 sbin_cairnd_LDADD = libcontrol.la $(DAEMON_LIBS)
 
 check_PROGRAMS += t/unit/u-loop t/unit/u-shard t/unit/u-settings

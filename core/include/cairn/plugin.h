@@ -1,4 +1,7 @@
-/* What all kinds of plugins share: the head of their struct, and their parameters. */
+/*
+ * What all kinds of plugins share: the head of their struct, and their parameters. The program that loads a
+ * plugin offers it the functions of cairn/errors.h.
+ */
 #ifndef CAIRN_PLUGIN_H
 #define CAIRN_PLUGIN_H
 
@@ -22,7 +25,7 @@ struct cairn_param {
 	const char *name;
 	enum cairn_param_type type;
 	const char *fallback; /* value as text where none is given */
-	bool live;	      /* may change while open */
+	bool live;            /* may change while open */
 	const char *help;     /* one line */
 };
 

@@ -1,0 +1,40 @@
+# Every engine that was built keeps the contract, and all of them end with the same contents.
+
+setup_file() {
+  export results
+  results=$(mktemp -d "${TMPDIR:-/tmp}/cairn-conform-results.XXXXXX")
+}
+
+teardown_file() {
+  rm -rf "$results"
+}
+
+conform() {
+  [ -e "$CAIRN_BUILD/.libs/engine-$1.so" ] || skip "engine-$1 is not built"
+  run "$CAIRN_BUILD/t/conform/engine" --seed "${CAIRN_SEED:-10}" "$1"
+  echo "$output"
+  [ "$status" -eq 0 ]
+  grep '^# digest' <<< "$output" > "$results/$1"
+}
+
+@test "engine-memory conforms" {
+  conform memory
+}
+
+@test "engine-leveldb conforms" {
+  conform leveldb
+}
+
+@test "every other engine conforms" {
+  for file in "$CAIRN_BUILD"/.libs/engine-*.so; do
+    name=${file##*/engine-}
+    name=${name%.so}
+    [ -e "$results/$name" ] || conform "$name"
+  done
+}
+
+@test "the same operations leave the same contents in all of them" {
+  set -- "$results"/*
+  [ "$#" -ge 2 ] || skip "fewer than two engines are built"
+  [ "$(cat "$@" | sort -u | wc -l)" -eq 1 ] || { grep . "$@"; false; }
+}

@@ -34,3 +34,4 @@ check_PROGRAMS += t/lib/crashload
 t_lib_crashload_CPPFLAGS = $(BASE_CPPFLAGS)
 t_lib_crashload_LDADD = libclient.la libbase.la
 BATS += t/8000-kill9.bats
+EXTRA_DIST += %D%/README.md

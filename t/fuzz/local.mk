@@ -1,7 +1,7 @@
 # Fuzz targets. Each f-NAME.c has a LLVMFuzzerTestOneInput. `make check` runs it over its seeds (seeds/NAME) with
 # main.c; `make fuzz` builds it with clang's libFuzzer, and `make fuzz-run FUZZ_SECONDS=60` runs each for that long.
 # For a new one: a line in FUZZ, its sources in fuzz_NAME, a check program, a seed.
-FUZZ = message logfile table client json record control
+FUZZ = message logfile table client json record control command
 fuzz_message = %D%/f-message.c core/base/message.c
 fuzz_logfile = %D%/f-logfile.c plugins/engine-leveldb/logfile.c core/base/crc32c.c
 fuzz_table = %D%/f-table.c plugins/engine-leveldb/table.c core/base/crc32c.c
@@ -13,11 +13,13 @@ fuzz_record = %D%/f-record.c $(addprefix core/daemon/store/,record.c rows.c meta
 fuzz_control = %D%/f-control.c $(filter %.c,$(libcontrol_la_SOURCES) $(libdaemon_la_SOURCES) $(libloader_la_SOURCES) \
 	$(libstore_la_SOURCES) $(libjson_la_SOURCES) $(libbase_la_SOURCES))
 fuzz_control_LIBS = $(JANSSON_LIBS) $(UV_LIBS) $(INIH_LIBS) -ldl
+fuzz_command = %D%/f-command.c plugins/engine-memory/memory.c core/daemon/engine.c \
+	$(filter %.c,$(libstore_la_SOURCES) $(libbase_la_SOURCES))
 FUZZ_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/core/client -DCAIRN_VERSION='"fuzz"' -I$(top_srcdir)/plugins/engine-leveldb
 FUZZ_SECONDS = 60
 
-check_PROGRAMS += %D%/f-message %D%/f-logfile %D%/f-table %D%/f-client
-TESTS += %D%/f-message %D%/f-logfile %D%/f-table %D%/f-client
+check_PROGRAMS += %D%/f-message %D%/f-logfile %D%/f-table %D%/f-client %D%/f-command
+TESTS += %D%/f-message %D%/f-logfile %D%/f-table %D%/f-client %D%/f-command
 t_fuzz_f_message_SOURCES = %D%/main.c $(fuzz_message)
 t_fuzz_f_message_CPPFLAGS = $(FUZZ_CPPFLAGS)
 t_fuzz_f_logfile_SOURCES = %D%/main.c $(fuzz_logfile)
@@ -38,6 +40,9 @@ t_fuzz_f_record_LDADD = libstore.la libbase.la
 t_fuzz_f_control_SOURCES = %D%/main.c %D%/f-control.c
 t_fuzz_f_control_CPPFLAGS = $(FUZZ_CPPFLAGS)
 t_fuzz_f_control_LDADD = libcontrol.la $(DAEMON_LIBS)
+t_fuzz_f_command_SOURCES = %D%/main.c %D%/f-command.c plugins/engine-memory/memory.c
+t_fuzz_f_command_CPPFLAGS = $(FUZZ_CPPFLAGS)
+t_fuzz_f_command_LDADD = libstore.la libloader.la libbase.la
 EXTRA_DIST += %D%/seeds
 
 .PHONY: fuzz fuzz-run

@@ -39,6 +39,24 @@ static const struct row rows[CAIRN_OPERATION_COUNT] = {
 	[CAIRN_OP_SWAP] = { FIELD(KEY) | FIELD(TO), FIELD(GUARD), true, true },
 };
 
+/* How long the body of each field is by its type; 0: any length. */
+static const unsigned char lengths[CAIRN_FIELD_COUNT] = {
+#define LENGTH_U64 8
+#define LENGTH_TIME 8
+#define LENGTH_BOOL 1
+#define LENGTH_KIND 1
+#define LENGTH_ID 16
+#define LENGTH_BYTES 0
+#define LENGTH_TEXT 0
+#define LENGTH_TEXTS 0
+#define LENGTH_OBJECT 0
+#define LENGTH_LIST 0
+#define LENGTH_OPERATIONS 0
+#define X(number, id, json, type, meaning) [number] = LENGTH_##type,
+	CAIRN_FIELDS(X)
+#undef X
+};
+
 int args_parse(struct cairn_slice fields, struct args *a)
 {
 	struct cairn_slice body;
@@ -51,6 +69,8 @@ int args_parse(struct cairn_slice fields, struct args *a)
 			return -EBADMSG;
 		if (field == CAIRN_F_END)
 			return 0;
+		if (lengths[field] && body.len != lengths[field])
+			return -EBADMSG;
 		if (!args_has(a, field)) {
 			a->has |= (field_set)1 << field;
 			a->body[field] = body;

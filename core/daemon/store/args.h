@@ -39,7 +39,8 @@ static inline bool args_bool(const struct args *a, unsigned field)
 	return args_has(a, field) && a->body[field].len == 1 && *(const char *)a->body[field].data;
 }
 
-/* Take FIELDS apart. 0, or -EBADMSG: bytes that are no fields, or a field that this build does not know. */
+/* Take FIELDS apart. 0, or -EBADMSG: bytes that are no fields, a field that this build does not know, or one
+ * of a wrong length. */
 int args_parse(struct cairn_slice fields, struct args *a);
 
 /* Whether operation OP writes, that is, may stand in a log. */

@@ -7,11 +7,21 @@ libstore_la_SOURCES = %D%/store.h %D%/store.c %D%/state.h %D%/hash.h %D%/hash.c 
 	%D%/upload.c %D%/edit.c %D%/guards.c %D%/txn.c %D%/move.c %D%/check.c %D%/read.h %D%/read.c %D%/scan.c %D%/verify.c
 libstore_la_CPPFLAGS = $(DAEMON_CPPFLAGS)
 
-check_PROGRAMS += t/unit/u-store t/unit/u-store-model
-TESTS += t/unit/u-store t/unit/u-store-model
+EXTRA_DIST += %D%/rows.md %D%/README.md
+
+check_PROGRAMS += t/unit/u-rows t/unit/u-store t/unit/u-store-model
+TESTS += t/unit/u-rows t/unit/u-store t/unit/u-store-model
+t_unit_u_rows_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_rows_LDADD = libstore.la libloader.la libbase.la
 t_unit_u_store_SOURCES = t/unit/u-store.c t/lib/storehouse.h
 t_unit_u_store_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_store_LDADD = libstore.la libloader.la libbase.la
 t_unit_u_store_model_SOURCES = t/unit/u-store-model.c t/lib/storehouse.h t/lib/model.h
 t_unit_u_store_model_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_store_model_LDADD = libstore.la libloader.la libbase.la
+
+# In-process rates: make t/bench/store && CAIRN_PLUGIN_PATH=.libs t/bench/store memory
+EXTRA_PROGRAMS += t/bench/store
+t_bench_store_SOURCES = t/bench/store.c t/lib/storehouse.h
+t_bench_store_CPPFLAGS = $(TEST_CPPFLAGS)
+t_bench_store_LDADD = libstore.la libloader.la libbase.la

@@ -1,0 +1,138 @@
+/*
+ * How fast the store is in-process, on one core: puts in batches, and gets, of VALUE bytes over KEYS keys.
+ *   store [ENGINE [KEYS [VALUE [BATCH [ROUNDS]]]]]       (memory 100000 256 64 5)
+ * Prints one line of JSON for each round and a line with the medians.
+ */
+#include "storehouse.h"
+#include "clock.h"
+#include "banned.h"
+
+#define BATCH_MAX 256
+#define ROUNDS_MAX 99
+
+struct bench {
+	struct house h;
+	uint64_t keys, batch, rounds, seed;
+	size_t value;
+	struct cairn_msg commands[BATCH_MAX], answers[BATCH_MAX];
+	unsigned char *bytes;
+};
+
+static uint64_t draw(struct bench *b, uint64_t below)
+{
+	b->seed ^= b->seed << 13;
+	b->seed ^= b->seed >> 7;
+	b->seed ^= b->seed << 17;
+	return b->seed % below;
+}
+
+static void add_key(struct cairn_msg *m, uint64_t n)
+{
+	char *p = cairn_msg_room(m, CAIRN_F_KEY, 16);
+
+	memcpy(p, "key:", 4);
+	for (int i = 15; i >= 4; i--, n /= 10)
+		p[i] = (char)('0' + n % 10);
+}
+
+static void put_batch(struct bench *b, uint64_t first, bool in_order)
+{
+	struct store_command c[BATCH_MAX];
+
+	for (uint64_t i = 0; i < b->batch; i++) {
+		struct cairn_msg *m = &b->commands[i];
+
+		cairn_msg_start(m, CAIRN_OP_PUT);
+		cairn_msg_u64(m, CAIRN_F_TIME, b->h.time_ns += 1000);
+		add_key(m, in_order ? (first + i) % b->keys : draw(b, b->keys));
+		cairn_msg_bytes(m, CAIRN_F_VALUE, cairn_slice(b->bytes + i, b->value));
+		c[i] = (struct store_command){ .position = { ++b->h.index, 1 },
+					       .message = cairn_msg_slice(m),
+					       .answer = &b->answers[i] };
+	}
+	if (store_apply(b->h.store, c, b->batch, false, &b->h.error))
+		bail("the store stopped: %s", b->h.error.message);
+}
+
+static double puts_of(struct bench *b)
+{
+	uint64_t n = 10 * b->keys / b->batch, start = clock_boot_ns();
+
+	for (uint64_t i = 0; i < n; i++)
+		put_batch(b, 0, false);
+	return (double)(n * b->batch) * 1e9 / (double)(clock_boot_ns() - start);
+}
+
+static double gets_of(struct bench *b)
+{
+	uint64_t n = 10 * b->keys, start = clock_boot_ns();
+	struct cairn_msg *m = &b->commands[0];
+
+	for (uint64_t i = 0; i < n; i++) {
+		cairn_msg_start(m, CAIRN_OP_GET);
+		add_key(m, draw(b, b->keys));
+		cairn_msg_start(&b->answers[0], 0);
+		if (store_get(b->h.store, cairn_message_fields(cairn_msg_slice(m)), 0, &b->answers[0], NULL,
+			      &b->h.error))
+			bail("a get failed: %s", b->h.error.message);
+	}
+	return (double)n * 1e9 / (double)(clock_boot_ns() - start);
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double median(double *v, uint64_t n)
+{
+	qsort(v, n, sizeof(*v), by_value);
+	return v[n / 2];
+}
+
+static uint64_t number(int argc, char **argv, int i, uint64_t otherwise, uint64_t most)
+{
+	uint64_t n = argc > i ? strtoull(argv[i], NULL, 10) : otherwise;
+
+	if (!n || n > most)
+		bail("argument %d is out of range", i);
+	return n;
+}
+
+int main(int argc, char **argv)
+{
+	const char *engine = argc > 1 ? argv[1] : "memory";
+	struct bench *b = calloc(1, sizeof(*b));
+	double puts[ROUNDS_MAX], gets[ROUNDS_MAX];
+
+	b->seed = 88172645463325252ull;
+	b->keys = number(argc, argv, 2, 100000, 100000000);
+	b->value = number(argc, argv, 3, 256, 200000);
+	b->batch = number(argc, argv, 4, 64, BATCH_MAX);
+	b->rounds = number(argc, argv, 5, 5, ROUNDS_MAX);
+	b->bytes = calloc(1, b->value + BATCH_MAX);
+	if (!house_open(&b->h, engine))
+		bail("no engine %s in this build", engine);
+	for (uint64_t i = 0; i < b->keys; i += b->batch)
+		put_batch(b, i, true);
+	for (uint64_t i = 0; i < b->rounds; i++) {
+		puts[i] = puts_of(b);
+		gets[i] = gets_of(b);
+		printf("{\"engine\":\"%s\",\"round\":%llu,\"puts_per_s\":%.0f,\"gets_per_s\":%.0f}\n", engine,
+		       (unsigned long long)i + 1, puts[i], gets[i]);
+	}
+	printf("{\"engine\":\"%s\",\"keys\":%llu,\"value\":%zu,\"batch\":%llu,\"puts_per_s\":%.0f,\"gets_per_"
+	       "s\":%.0f}\n",
+	       engine, (unsigned long long)b->keys, b->value, (unsigned long long)b->batch,
+	       median(puts, b->rounds), median(gets, b->rounds));
+	for (int i = 0; i < BATCH_MAX; i++) {
+		cairn_msg_free(&b->commands[i]);
+		cairn_msg_free(&b->answers[i]);
+	}
+	house_close(&b->h);
+	free(b->bytes);
+	free(b);
+	return 0;
+}

@@ -22,6 +22,7 @@ struct server {
 	bool ssh;      /* WHERE is a host, else an absolute path */
 	char *where;   /* points into name */
 	char why[200]; /* why the last attempt failed, or empty */
+	int err;       /* of the system call that failed, 0 for anything else */
 };
 
 /* A volume that this handle writes to. */

@@ -15,7 +15,7 @@ EXTRA_DIST += %D%/README.md
 check_PROGRAMS += t/unit/u-client
 TESTS += t/unit/u-client
 EXTRA_DIST += t/lib/fake.h
-BATS += t/4100-libcairn.bats
+BATS += t/4100-libcairn.bats t/4110-failover.bats t/8100-retry.bats
 t_unit_u_client_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_client_LDADD = libclient.la
 

@@ -3,6 +3,7 @@
  * in the user's file and in the run-time folders, in that order. Paths become absolute at once, because
  * daemons change their folder. A list that cannot be understood is refused with the entry and the reason.
  */
+#include <errno.h>
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,23 +97,44 @@ void servers_free(struct cairn *c)
 	free(c->servers);
 }
 
+/* The only server there is. */
+static enum cairn_code fail_one(const struct server *s, bool silent, struct cairn_error *e)
+{
+	enum cairn_code code = CAIRN_E_UNAVAILABLE;
+
+	if (silent) {
+		cairn_fail(e, code, "no answer from %s: it %s and says nothing", s->name,
+			   s->ssh ? "is connected to" : "takes connections");
+		cairn_hint(e, "%s",
+			   s->ssh ? "see whether ssh reaches that host"
+				  : "cairnd there stands still or has too much to do; its log may say why");
+	} else if (s->err == EACCES || s->err == EPERM) {
+		code = cairn_fail(e, CAIRN_E_DENIED, "you may not connect to %s", s->name);
+		cairn_hint(e, "control.mode and control.group in cairnd.conf(5) say who may");
+	} else if (s->ssh) {
+		cairn_fail(e, code, "no answer from %s: %s", s->name, s->why);
+		cairn_hint(e, "it runs 'ssh %.100s cairn proxy'", s->where);
+	} else {
+		cairn_fail(e, code, "no cairnd at %s: %s", s->name, s->why);
+		cairn_hint(e, "start one with cairnd, or name another with -s or $CAIRN_SERVER");
+	}
+	return code;
+}
+
 enum cairn_code servers_fail(const struct cairn *c, struct cairn_error *e)
 {
-	const struct server *s = &c->servers[c->server];
 	char text[sizeof(e->message)] = "";
 	size_t at = 0;
 
-	if (c->server_count == 1) {
-		cairn_fail(e, CAIRN_E_UNAVAILABLE, s->ssh ? "no answer from %s: %s" : "no cairnd at %s: %s",
-			   s->name, s->why[0] ? s->why : "it says nothing");
-	} else {
-		for (size_t i = 0; i < c->server_count && at < sizeof(text); i++) {
-			s = &c->servers[i];
-			at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s (%s)", i ? ", " : "",
-					       s->name, s->why[0] ? s->why : "not reached in time");
-		}
-		cairn_fail(e, CAIRN_E_UNAVAILABLE, "none of %zu servers answers: %s", c->server_count, text);
+	if (c->server_count == 1)
+		return fail_one(&c->servers[0], c->connection.state == CONNECTION_GREETING, e);
+	for (size_t i = 0; i < c->server_count && at < sizeof(text); i++) {
+		const struct server *s = &c->servers[i];
+
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s (%s)", i ? ", " : "", s->name,
+				       s->why[0] ? s->why : "not reached in time");
 	}
+	cairn_fail(e, CAIRN_E_UNAVAILABLE, "none of %zu servers answers: %s", c->server_count, text);
 	cairn_hint(e, "start one with cairnd, or name another with -s or $CAIRN_SERVER");
 	return CAIRN_E_UNAVAILABLE;
 }

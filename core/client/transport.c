@@ -98,10 +98,14 @@ static int open_ssh(struct server *s, struct connection *t)
 
 int transport_open(struct server *s, struct connection *t)
 {
+	int r;
+
 	t->fd = t->err = -1;
 	t->pid = 0;
 	s->why[0] = 0;
-	return s->ssh ? open_ssh(s, t) : open_unix(s, t);
+	r = s->ssh ? open_ssh(s, t) : open_unix(s, t);
+	s->err = -r;
+	return r;
 }
 
 /* ssh ends when its input does; one that does not is killed. */

@@ -45,7 +45,8 @@ static void start(struct run *r)
 		bail("no pipe");
 	r->pid = fork();
 	if (r->pid == 0) {
-		dup2(ready[1], 9);
+		if (ready[1] == 9 ? fcntl(9, F_SETFD, 0) : dup2(ready[1], 9) < 0)
+			_exit(127);
 		execv(r->cairnd[0], r->cairnd);
 		_exit(127);
 	}

@@ -1,0 +1,117 @@
+# shellcheck shell=bash
+# What a user of the command meets when a node dies, stands still or comes back.
+
+setup() {
+  load lib/cairn.bash
+}
+
+teardown() { cairn_cleanup; }
+
+@test "where no server is known the command says where it looked" {
+  run cairn get k
+  [ "$status" -eq 5 ]
+  [[ "$output" == "cairn: unavailable: no server is known: "*$'\n'"hint: start one with cairnd, or name one with -s" ]]
+}
+
+@test "a socket that is not there, or that nobody listens on, is named" {
+  run cairn -s /nonexistent/socket get k
+  [ "$status" -eq 5 ]
+  [[ "$output" == "cairn: unavailable: no cairnd at unix:/nonexistent/socket: No such file or directory"* ]]
+  cairn_node -o volume.engine=memory
+  cairn_kill
+  run cairn put k v
+  [ "$status" -eq 5 ]
+  [[ "$output" == "cairn: unavailable: no cairnd at $CAIRN_SERVER: Connection refused"*"hint: start one with cairnd"* ]]
+}
+
+@test "a socket that belongs to somebody else is denied" {
+  requires_program setpriv
+  [ "$(id -u)" -eq 0 ] || skip "this needs root, to become somebody else"
+  cairn_node -o volume.engine=memory
+  chmod 755 "${cairn_root:?}" "$cairn_root/n1"
+  run setpriv --reuid=65534 --clear-groups "$(command -v cairn)" get k
+  [ "$status" -eq 4 ]
+  [[ "$output" == "cairn: denied: you may not connect to $CAIRN_SERVER"* ]]
+}
+
+@test "of several servers the dead ones are passed over" {
+  cairn_node -o volume.engine=memory
+  run cairn -s "/nonexistent/a,$CAIRN_SERVER" put k v
+  [ "$status" -eq 0 ]
+  run cairn -s "/nonexistent/a,/nonexistent/b" put k v
+  [ "$status" -eq 5 ]
+  [[ "$output" == *"none of 2 servers answers: unix:/nonexistent/a (No such file or directory), unix:/nonexistent/b ("* ]]
+}
+
+@test "a node that stands still: the command says so in time, and nothing happens later" {
+  cairn_node -o volume.engine=memory
+  cairn put k old
+  cairn_pause
+  run cairn --timeout 200ms put k new
+  cairn_resume
+  [ "$status" -eq 5 ]
+  [[ "$output" == "cairn: unavailable: no answer from $CAIRN_SERVER: it takes connections and says nothing"* ]]
+  [ "$(cairn get k)" = old ]
+}
+
+@test "one command over a kill and a restart: what it writes is written, once" {
+  requires_engine leveldb
+  cairn_node -o volume.engine=leveldb
+  coproc shell { cairn --timeout 20s shell 2>&1; }
+  # shellcheck disable=SC2154 # coproc sets it
+  exec 7>&"${shell[1]}" 8<&"${shell[0]}" {shell[1]}>&-
+  echo 'stat nothing-yet' >&7
+  read -r -t 20 line <&8
+  [[ "$line" == *not-found* ]]
+  cairn_kill 7>&-
+  echo 'put k v' >&7
+  cairn_start 7>&- 8<&-
+  exec 7>&-
+  run cat <&8
+  [[ "$output" == *"revision 1"* ]] || { echo "$output"; false; }
+  [ "$(cairn get k)" = v ]
+}
+
+@test "a clean stop is survived as well, and loses nothing that was answered" {
+  requires_engine leveldb
+  cairn_node -o volume.engine=leveldb
+  coproc shell { seq 1 3000 | sed 's/.*/put k& &/' | cairn --timeout 20s shell 2>&1; }
+  exec 8<&"${shell[0]}"
+  for _ in 1 2 3; do
+    read -r -t 20 line <&8
+    [[ "$line" == "revision "* ]] || { echo "$line"; false; }
+    cairn_stop
+    cairn_start n1 8<&-
+  done
+  run cat <&8
+  [ "${#lines[@]}" -eq 2997 ]
+  [ "$(cairn scan --format plain | grep -c k)" -eq 3000 ]
+  [ "$(cairn get k3000)" = 3000 ]
+}
+
+@test "cairn proxy carries both ways, and its end is the end of what is sent" {
+  cairn_node -o volume.engine=memory
+  cairn put k v
+  run bash -c 'printf "%s\n" "{\"id\":1,\"op\":\"get\",\"args\":{\"key\":\"k\"}}" | timeout 20 cairn proxy'
+  [ "$status" -eq 0 ]
+  [[ "${lines[0]}" == '{"cairn":'* ]]
+  [[ "${lines[1]}" == *'"value":"v"'* ]]
+}
+
+@test "ssh:HOST reaches a node by cairn proxy, and says what ssh said when it does not" {
+  cairn_node -o volume.engine=memory
+  cat >"${cairn_root:?}/ssh" <<'END'
+#!/bin/sh
+[ "$1" = far ] || { echo "ssh: Could not resolve hostname $1" >&2; exit 255; }
+shift
+exec "$@"
+END
+  chmod +x "$cairn_root/ssh"
+  export CAIRN_SSH=$cairn_root/ssh
+  head -c 500000 /dev/urandom >"$cairn_root/big"
+  cairn -s ssh:far put k "@$cairn_root/big"
+  cairn -s ssh:far get k | cmp - "$cairn_root/big"
+  run cairn -s ssh:near get k
+  [ "$status" -eq 5 ]
+  [[ "$output" == "cairn: unavailable: no answer from ssh:near: ssh: Could not resolve hostname near"* ]]
+}

@@ -1,14 +1,17 @@
 /*
  * The loop on libuv. Work from other threads goes onto a lock-free stack; the post that finds it empty wakes
- * the loop. Work that the loop's own thread posts goes onto a plain list that is done in the next turn,
- * without a wake-up. Turn-end tasks run once after the timers and once after the descriptors of a turn, so
- * that nothing waits for the next event.
+ * the loop through an eventfd (libuv's own wake-up spins while the sender is still in its system call). Work
+ * that the loop's own thread posts goes onto a plain list that is done in the next turn, without a wake-up.
+ * Turn-end tasks run once after the timers and once after the descriptors of a turn, so that nothing waits
+ * for the next event.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 #include <uv.h>
 #include "clock.h"
 #include "loop.h"
@@ -23,7 +26,8 @@ struct loop_signal_watch {
 
 struct loop {
 	uv_loop_t uv;
-	uv_async_t wake;                       /* other threads have posted */
+	int wake_fd; /* an eventfd: other threads have posted */
+	uv_poll_t wake;
 	uv_idle_t again;                       /* active while LOCAL has tasks: the turn does not sleep */
 	uv_prepare_t before;                   /* turn end, after timers */
 	uv_check_t after;                      /* turn end, after descriptors */
@@ -98,10 +102,20 @@ static void run_turn_end(struct loop *l)
 	l->now_ns = 0;
 }
 
-static void on_wake(uv_async_t *h)
+static void wake(struct loop *l)
+{
+	while (eventfd_write(l->wake_fd, 1) < 0 && errno == EINTR)
+		;
+}
+
+static void on_wake(uv_poll_t *h, int status, int events)
 {
 	struct loop *l = h->data;
+	eventfd_t count;
 
+	(void)status;
+	(void)events;
+	eventfd_read(l->wake_fd, &count);
 	run_posted(l);
 	if (l->stopping)
 		uv_stop(&l->uv);
@@ -133,13 +147,16 @@ int loop_new(struct loop **out)
 
 	if (!l)
 		return -ENOMEM;
-	r = uv_loop_init(&l->uv);
+	l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	r = l->wake_fd < 0 ? -errno : uv_loop_init(&l->uv);
 	if (r == 0) {
-		r = uv_async_init(&l->uv, &l->wake, on_wake);
+		r = uv_poll_init(&l->uv, &l->wake, l->wake_fd);
 		if (r < 0)
 			uv_loop_close(&l->uv);
 	}
 	if (r < 0) {
+		if (l->wake_fd >= 0)
+			close(l->wake_fd);
 		free(l);
 		return r;
 	}
@@ -149,6 +166,7 @@ int loop_new(struct loop **out)
 	uv_prepare_init(&l->uv, &l->before);
 	uv_check_init(&l->uv, &l->after);
 	l->wake.data = l->again.data = l->before.data = l->after.data = l;
+	uv_poll_start(&l->wake, UV_READABLE, on_wake);
 	uv_prepare_start(&l->before, on_before);
 	uv_check_start(&l->after, on_after);
 	*out = l;
@@ -173,6 +191,7 @@ void loop_free(struct loop *l)
 		free(s);
 	}
 	uv_loop_close(&l->uv);
+	close(l->wake_fd);
 	free(l);
 }
 
@@ -194,7 +213,7 @@ int loop_run(struct loop *l)
 void loop_stop(struct loop *l)
 {
 	l->stopping = true;
-	uv_async_send(&l->wake);
+	wake(l);
 }
 
 static void on_events(uv_poll_t *h, int status, int events)
@@ -347,7 +366,7 @@ void loop_post(struct loop *l, struct loop_task *task)
 	while (!atomic_compare_exchange_weak_explicit(&l->posted, &head, task, memory_order_release,
 						      memory_order_relaxed));
 	if (!head)
-		uv_async_send(&l->wake);
+		wake(l);
 }
 
 void loop_at_turn_end(struct loop *l, struct loop_task *task)

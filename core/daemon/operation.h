@@ -1,5 +1,5 @@
 /*
- * Operations, written once for every face: a table row (operations.c) with arguments and a function. A face
+ * Operations, written once for every face: a table row (operation.c) with arguments and a function. A face
  * (control socket in JSON or binary; gateways later) makes a struct call, checks it here, and gets fields
  * back.
  */

@@ -229,7 +229,8 @@ static enum cairn_code tree_name(struct tree *t, struct cairn_slice folder, stru
 	bool any;
 
 	tree_title(t);
-	fwrite(t->indent, 1, depth, stdout);
+	if (depth)
+		fwrite(t->indent, 1, depth, stdout);
 	fputs(branches[t->utf8][last], stdout);
 	text_quote(stdout, name, t->utf8);
 	putchar('\n');

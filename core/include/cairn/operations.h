@@ -1,6 +1,6 @@
 /*
  * The operations that a daemon offers, one row each. Numbers are wire and disk format: never reused. What
- * arguments each takes and which function serves it stands in core/daemon/operations.c.
+ * arguments each takes and which function serves it stands in core/daemon/operation.c.
  */
 #ifndef CAIRN_OPERATIONS_H
 #define CAIRN_OPERATIONS_H

@@ -73,12 +73,13 @@ void connection_start(struct cairn *c)
 			r = -errno;
 		if (r == 0 && t->err >= 0 && epoll_ctl(c->epoll, EPOLL_CTL_ADD, t->err, &in) < 0)
 			r = -errno;
-		if (r == 0 && send(t->fd, magic, sizeof(magic), MSG_NOSIGNAL | MSG_DONTWAIT) != sizeof(magic))
-			r = -ECONNRESET;
 		if (r == 0) {
 			t->state = CONNECTION_GREETING;
 			t->since_ns = t->heard_ns = c->now;
 			t->leave_ns = NEVER;
+			/* where it has gone already, it may have said why */
+			t->eof = send(t->fd, magic, sizeof(magic), MSG_NOSIGNAL | MSG_DONTWAIT) !=
+				sizeof(magic);
 			return;
 		}
 		if (!c->servers[c->server].why[0])
@@ -133,8 +134,7 @@ void connection_lost(struct cairn *c, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(why, sizeof(why), format, args);
 	va_end(args);
-	listen_to_ssh(t);
-	snprintf(s->why, sizeof(s->why), "%s", t->said[0] ? t->said : why);
+	snprintf(s->why, sizeof(s->why), "%s", why);
 	request_requeue(c);
 	connection_close(c);
 	if (answered) {
@@ -296,9 +296,11 @@ void connection_receive(struct cairn *c)
 		if (n < 0 && errno == EAGAIN && !t->eof)
 			return;
 		if (n <= 0) {
-			connection_lost(c, "%s",
-					n == 0 || errno == EAGAIN ? "it closed the connection"
-								  : strerrordesc_np(errno));
+			bool plain = n == 0 || errno == EAGAIN || errno == ECONNRESET || errno == EPIPE;
+			const char *why = plain ? "it closed the connection" : strerrordesc_np(errno);
+
+			listen_to_ssh(t);
+			connection_lost(c, "%s", t->said[0] ? t->said : why);
 			return;
 		}
 		t->in_len += (size_t)n;
@@ -368,7 +370,7 @@ uint64_t connection_watch(struct cairn *c)
 			return watch_silence(c);
 		if (c->now < t->leave_ns && c->sent.first)
 			return t->leave_ns;
-		connection_lost(c, "it is going down");
+		connection_lost(c, "%s", t->said[0] ? t->said : "it is going down");
 		break;
 	}
 	return request_any(c) ? c->attempt_ns : NEVER;

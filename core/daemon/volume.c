@@ -40,7 +40,7 @@ static const struct cairn_param volume_params[] = {
 	  "keep rows about folders; without them it cannot be mounted" },
 	{ "key-max", CAIRN_PARAM_SIZE, "4K", false, "longest key" },
 	{ "value-limit", CAIRN_PARAM_SIZE, "64M", false, "longest value" },
-	{ NULL },
+	{ .name = NULL },
 };
 enum { PARAM_SYNC, PARAM_FOLDERS, PARAM_KEY_MAX, PARAM_VALUE_LIMIT, PARAM_COUNT };
 

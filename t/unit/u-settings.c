@@ -10,20 +10,6 @@
 
 static char folder[] = "/tmp/u-settings.XXXXXX";
 
-static const char *write_file(const char *body)
-{
-	static char path[64];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/a.conf", folder);
-	f = fopen(path, "we");
-	if (!f)
-		bail("%s", path);
-	fputs(body, f);
-	fclose(f);
-	return path;
-}
-
 static void defaults(void)
 {
 	struct settings *s = settings_new();
@@ -133,6 +119,20 @@ static void together(void)
 }
 
 #ifdef HAVE_INIH
+static const char *write_file(const char *body)
+{
+	static char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/a.conf", folder);
+	f = fopen(path, "we");
+	if (!f)
+		bail("%s", path);
+	fputs(body, f);
+	fclose(f);
+	return path;
+}
+
 static void refuse_file(const char *body, const char *ending)
 {
 	struct settings *s = settings_new();

@@ -12,7 +12,7 @@ AM_TESTS_ENVIRONMENT = \
 	CAIRN_PLUGIN_PATH='$(abs_top_builddir)/.libs'; export CAIRN_PLUGIN_PATH; \
 	ASAN_OPTIONS='detect_leaks=1:abort_on_error=0'; export ASAN_OPTIONS; \
 	UBSAN_OPTIONS='print_stacktrace=1'; export UBSAN_OPTIONS; \
-	TSAN_OPTIONS='halt_on_error=1:second_deadlock_stack=1'; export TSAN_OPTIONS;
+	TSAN_OPTIONS='halt_on_error=1:second_deadlock_stack=1:suppressions=$(abs_top_srcdir)/t/lib/tsan.supp'; export TSAN_OPTIONS;
 TEST_CPPFLAGS = $(DAEMON_CPPFLAGS) -I$(top_srcdir)/t/lib
 
 check_PROGRAMS += t/unit/u-message
@@ -24,7 +24,7 @@ TESTS += $(BATS)
 EXTRA_DIST += $(BATS) %D%/lib/tap.h
 
 cairndir = $(datadir)/cairn
-dist_cairn_DATA = %D%/lib/cairn.bash
+dist_cairn_DATA = %D%/lib/cairn.bash %D%/lib/tsan.supp
 
 check_PROGRAMS += t/unit/u-base
 TESTS += t/unit/u-base

@@ -329,6 +329,12 @@ anonymous() { awk '/RssAnon/ { print $2 }' "/proc/$(cairn_pid n1)/status"; }
   [ "$(jq '.ok.operations | length' <<<"$output")" -ge 29 ]
 }
 
+@test "the tables of cairn-protocol(7) are those of the program" {
+  [ -x "$CAIRN_BUILD/man/protocol-tables" ] || skip "man/protocol-tables is not built"
+  diff <("$CAIRN_BUILD/man/protocol-tables") \
+    <(sed -n '/^\.\\" tables begin/,/^\.\\" tables end/p' "$CAIRN_SOURCE/man/cairn-protocol.7" | sed '1d;$d')
+}
+
 @test "plugins and volumes, listed, shown, made and dropped" {
   [ "$(one plugin-list | jq -r '.ok.rows[] | select(.type == "engine" and .name == "memory").name')" = memory ]
   [ "$(one plugin-show '{"name":"memory"}' | jq -r .ok.name)" = memory ]

@@ -4,3 +4,8 @@ libcontrol_la_SOURCES = %D%/control.c %D%/control.h %D%/conn.c %D%/conn.h %D%/js
 	%D%/binary_face.h %D%/operation.c %D%/operation.h %D%/op_data.c %D%/op_admin.c %D%/metrics.c %D%/metrics.h
 libcontrol_la_CPPFLAGS = $(DAEMON_CPPFLAGS)
 BATS += t/4000-control.bats
+
+check_PROGRAMS += t/unit/u-operation
+TESTS += t/unit/u-operation
+t_unit_u_operation_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_operation_LDADD = libcontrol.la $(DAEMON_LIBS)

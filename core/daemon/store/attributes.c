@@ -33,11 +33,6 @@ static bool goes(unsigned field, struct cairn_slice body)
 	return field == CAIRN_F_XATTR && !cairn_field_find(body, CAIRN_F_VALUE, &value);
 }
 
-static const void *end_of(struct cairn_slice s)
-{
-	return (const char *)s.data + s.len;
-}
-
 static size_t add(unsigned char *out, size_t at, struct cairn_slice body)
 {
 	size_t n = CAIRN_FIELD_HEAD + body.len;
@@ -69,7 +64,7 @@ enum cairn_code attributes_merge(struct work *w, struct cairn_slice old, struct 
 		if (!goes(field, body) && !(behind.len && names(behind, field, body)))
 			n = add(out, n, body);
 	}
-	if (rest.len || rest.data != end_of(given))
+	if (rest.len)
 		return cairn_fail(w->error, CAIRN_E_INVALID, "the attributes are malformed");
 	if (n > RECORD_ATTRIBUTES_MAX)
 		return cairn_fail(w->error, CAIRN_E_TOO_LARGE, "attributes have at most %d bytes",

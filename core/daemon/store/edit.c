@@ -215,7 +215,7 @@ static enum cairn_code patch_long(struct work *w, const struct record *old, cons
 	} else if (!code && bytes.len) {
 		code = edit_zeros(&e, p->offset - e.length);
 	}
-	if (!code)
+	if (!code && within < bytes.len)
 		code = edit_append(&e, cairn_slice((const char *)bytes.data + within, bytes.len - within));
 	if (!code && e.length < p->length)
 		code = edit_zeros(&e, p->length - e.length);

@@ -83,7 +83,9 @@ static int add_value(struct reader *r, const struct args *a, struct cairn_slice 
 
 	if (record_content(body, &content)) {
 		range_of(a, content.len, &from, &n);
-		cairn_msg_bytes(answer, CAIRN_F_VALUE, cairn_slice((const char *)content.data + from, n));
+		if (n)
+			content.data = (const char *)content.data + from;
+		cairn_msg_bytes(answer, CAIRN_F_VALUE, cairn_slice(content.data, n));
 		return 0;
 	}
 	e = record_decode(body, &record);

@@ -96,6 +96,273 @@ static void listings(struct house *h)
 	}
 }
 
+/* A get with a range, and with the revision that the key must have unless that is 0. */
+static enum cairn_code get_range(struct house *h, const char *key, uint64_t offset, uint64_t length,
+				 uint64_t revision, struct cairn_slice *value)
+{
+	enum cairn_code code;
+
+	cairn_msg_start(&h->command, CAIRN_OP_GET);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, key);
+	cairn_msg_u64(&h->command, CAIRN_F_OFFSET, offset);
+	cairn_msg_u64(&h->command, CAIRN_F_LENGTH, length);
+	if (revision)
+		cairn_msg_u64(&h->command, CAIRN_F_REVISION, revision);
+	code = house_read(h, 0);
+	if (!code && !cairn_field_find(house_fields(h), CAIRN_F_VALUE, value))
+		code = CAIRN_E_INTERNAL;
+	return code;
+}
+
+/* Bytes that differ from place to place. */
+static void fill(unsigned char *p, size_t from, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		p[i] = (unsigned char)((from + i) * 2654435761u >> 23);
+}
+
+static bool is_filled(struct cairn_slice s, size_t from)
+{
+	unsigned char *want = malloc(s.len + 1);
+	bool same;
+
+	fill(want, from, s.len);
+	same = memcmp(want, s.data, s.len) == 0;
+	free(want);
+	return same;
+}
+
+static enum cairn_code stage(struct house *h, const char *id, uint64_t index, size_t from, size_t n)
+{
+	house_start(h, CAIRN_OP_STAGE);
+	cairn_msg_bytes(&h->command, CAIRN_F_UPLOAD, cairn_slice(id, 16));
+	cairn_msg_u64(&h->command, CAIRN_F_INDEX, index);
+	fill(cairn_msg_room(&h->command, CAIRN_F_VALUE, n), from, n);
+	return house_apply(h);
+}
+
+static void long_values(struct house *h)
+{
+	const size_t big = 2500000;
+	struct cairn_slice value = { 0 };
+	struct store_facts facts;
+	uint64_t revision;
+
+	house_start(h, CAIRN_OP_PUT);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, "long");
+	fill(cairn_msg_room(&h->command, CAIRN_F_VALUE, 200000), 0, 200000);
+	is_int(house_apply(h), 0, "a value longer than a record is put in one command");
+	ok(!get_range(h, "long", 0, UINT64_MAX, 0, &value) && value.len == 200000 && is_filled(value, 0),
+	   "and read whole");
+	ok(!get_range(h, "long", 131000, 200, 0, &value) && value.len == 200 && is_filled(value, 131000),
+	   "a range over the border of two chunks");
+	ok(!get_range(h, "long", 199990, 200, 0, &value) && value.len == 10,
+	   "a range past the end ends there");
+	for (size_t at = 0; at < big; at += STORE_CHUNK)
+		if (stage(h, "upload of a file", at / STORE_CHUNK, at,
+			  big - at < STORE_CHUNK ? big - at : STORE_CHUNK))
+			bail("a piece was not staged: %s", h->error.message);
+	store_facts(h->store, &facts);
+	is_int(facts.staged, big, "pieces that are staged count");
+	is_str(house_value(h, "staged"), "not-found", "and are not seen");
+	house_start(h, CAIRN_OP_PUT);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, "staged");
+	cairn_msg_bytes(&h->command, CAIRN_F_UPLOAD, cairn_str("upload of a file"));
+	cairn_msg_u64(&h->command, CAIRN_F_SIZE, big);
+	is_int(house_apply(h), 0, "one command makes a value of them");
+	revision = cairn_field_u64(house_fields(h), CAIRN_F_REVISION, 0);
+	store_facts(h->store, &facts);
+	is_int(facts.staged, 0, "nothing stays staged");
+	ok(!get_range(h, "staged", 0, UINT64_MAX, revision, &value) && value.len == CAIRN_PAYLOAD_MAX &&
+		   is_filled(value, 0),
+	   "one answer has at most a mebibyte of it");
+	is_int(cairn_field_u64(house_fields(h), CAIRN_F_SIZE, 0), big, "and says how much there is");
+	ok(!get_range(h, "staged", 2 * CAIRN_PAYLOAD_MAX, UINT64_MAX, revision, &value) &&
+		   is_filled(value, 2 * CAIRN_PAYLOAD_MAX) && value.len == big - 2 * CAIRN_PAYLOAD_MAX,
+	   "the rest is asked for");
+	house_put(h, "staged", "new");
+	is_int(get_range(h, "staged", 0, 10, revision, &value), CAIRN_E_CONFLICT, "not of another revision");
+	ok(h->error.revision == revision + 1, "which the error names");
+	house_delete(h, "long");
+	is_int(store_check_rows(h->store, &h->error), 0, "and no chunk is left over");
+}
+
+static size_t guard(struct house *h, const char *key)
+{
+	size_t mark = cairn_msg_open(&h->command, CAIRN_F_GUARD);
+
+	cairn_msg_text(&h->command, CAIRN_F_KEY, key);
+	return mark;
+}
+
+static void guards(struct house *h)
+{
+	uint64_t revision;
+	size_t mark, op;
+
+	house_put(h, "g", "one");
+	revision = cairn_field_u64(house_fields(h), CAIRN_F_REVISION, 0);
+	house_start(h, CAIRN_OP_PUT);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, "g");
+	cairn_msg_text(&h->command, CAIRN_F_VALUE, "two");
+	mark = guard(h, "g");
+	cairn_msg_u64(&h->command, CAIRN_F_REVISION, revision - 1);
+	cairn_msg_close(&h->command, mark);
+	is_int(house_apply(h), CAIRN_E_CONFLICT, "a put whose condition fails is a conflict");
+	ok(h->error.revision == revision, "which carries the current revision");
+	is_str(house_value(h, "g"), "one", "and changes nothing");
+	house_start(h, CAIRN_OP_TXN);
+	mark = guard(h, "g");
+	cairn_msg_text(&h->command, CAIRN_F_VALUE, "one");
+	cairn_msg_close(&h->command, mark);
+	op = cairn_msg_open_op(&h->command, CAIRN_F_THEN, CAIRN_OP_PUT);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, "g");
+	cairn_msg_text(&h->command, CAIRN_F_VALUE, "three");
+	cairn_msg_close(&h->command, op);
+	op = cairn_msg_open_op(&h->command, CAIRN_F_THEN, CAIRN_OP_MOVE);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, "g");
+	cairn_msg_text(&h->command, CAIRN_F_TO, "g2");
+	cairn_msg_close(&h->command, op);
+	is_int(house_apply(h), 0, "a transaction");
+	ok(cairn_field_bool(house_fields(h), CAIRN_F_SUCCEEDED, false), "whose guard holds");
+	is_str(house_value(h, "g2"), "three", "sees its own writes");
+	is_str(house_value(h, "g"), "not-found", "all of them");
+	house_start(h, CAIRN_OP_TXN);
+	op = cairn_msg_open_op(&h->command, CAIRN_F_THEN, CAIRN_OP_PUT);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, "g3");
+	cairn_msg_close(&h->command, op);
+	op = cairn_msg_open_op(&h->command, CAIRN_F_THEN, CAIRN_OP_DELETE);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, "nothing");
+	cairn_msg_close(&h->command, op);
+	is_int(house_apply(h), CAIRN_E_NOT_FOUND, "a transaction fails with its operation's error");
+	is_str(h->error.message, "operation 2: no key 'nothing'", "which says which one");
+	is_str(house_value(h, "g3"), "not-found", "and undoes the others");
+	house_delete(h, "g2");
+}
+
+static void folders(struct house *h)
+{
+	struct cairn_slice row, attributes;
+	size_t mark;
+
+	house_start(h, CAIRN_OP_PUT);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, "dir/sub/");
+	cairn_msg_kind(&h->command, CAIRN_F_KIND, CAIRN_KIND_DIRECTORY);
+	mark = cairn_msg_open(&h->command, CAIRN_F_ATTRIBUTES);
+	cairn_msg_u64(&h->command, CAIRN_F_MODE, 0750);
+	cairn_msg_close(&h->command, mark);
+	house_apply(h);
+	house_put(h, "dir/sub/x", "");
+	house_put(h, "dir/sub/y/z", "");
+	is_str(list(h, "dir/", "/", 0, false), "dir/sub/", "a folder with a marker is one row");
+	ok(cairn_field_find(house_fields(h), CAIRN_F_ROW, &row) &&
+		   cairn_field_bool(row, CAIRN_F_FOLDER, false) &&
+		   cairn_field_u64(row, CAIRN_F_COUNT, 0) == 2,
+	   "which says how many names are in it");
+	ok(cairn_field_find(row, CAIRN_F_ATTRIBUTES, &attributes) &&
+		   cairn_field_u64(attributes, CAIRN_F_MODE, 0) == 0750,
+	   "and what its marker says");
+	house_start(h, CAIRN_OP_DELETE);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, "dir/sub/");
+	mark = cairn_msg_open(&h->command, CAIRN_F_GUARD);
+	cairn_msg_text(&h->command, CAIRN_F_PREFIX, "dir/sub/");
+	cairn_msg_bool(&h->command, CAIRN_F_EMPTY, true);
+	cairn_msg_close(&h->command, mark);
+	is_int(house_apply(h), CAIRN_E_CONFLICT,
+	       "a folder that is not empty is not removed under that guard");
+	house_start(h, CAIRN_OP_DELETE_PREFIX);
+	cairn_msg_text(&h->command, CAIRN_F_PREFIX, "dir/");
+	is_int(house_apply(h), 0, "all of it is deleted");
+	is_int(cairn_field_u64(house_fields(h), CAIRN_F_COUNT, 0), 3, "and counted");
+}
+
+static void limits(struct house *h)
+{
+	static char key[STORE_KEY_MAX + 2];
+	struct store_command *c = calloc(STORE_BULK_KEYS + 1, sizeof(*c));
+	struct cairn_msg *m = calloc(STORE_BULK_KEYS + 1, sizeof(*m));
+
+	memset(key, 0, sizeof(key));
+	memset(key, 'k', STORE_KEY_MAX);
+	is_int(house_put(h, key, "v"), 0, "the longest key");
+	is_str(house_value(h, key), "v", "is read");
+	house_delete(h, key);
+	key[STORE_KEY_MAX] = 'k';
+	is_int(house_put(h, key, "v"), CAIRN_E_TOO_LARGE, "one byte more is too large");
+	is_int(house_put(h, "", "v"), CAIRN_E_INVALID, "no byte is too small");
+	house_start(h, CAIRN_OP_PATCH);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, "sparse");
+	is_int(house_apply(h), CAIRN_E_NOT_FOUND, "only what is there can be patched");
+	house_put(h, "sparse", "");
+	house_start(h, CAIRN_OP_PATCH);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, "sparse");
+	cairn_msg_u64(&h->command, CAIRN_F_SIZE, 64 << 20);
+	is_int(house_apply(h), 0, "a value grows to its limit in one command");
+	house_start(h, CAIRN_OP_APPEND);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, "sparse");
+	cairn_msg_text(&h->command, CAIRN_F_VALUE, "x");
+	is_int(house_apply(h), CAIRN_E_TOO_LARGE, "and not beyond");
+	house_delete(h, "sparse");
+	for (unsigned i = 0; i <= STORE_BULK_KEYS; i++) {
+		house_start(h, CAIRN_OP_PUT);
+		snprintf(key, sizeof(key), "bulk/%u", i);
+		cairn_msg_text(&h->command, CAIRN_F_KEY, key);
+		m[i] = h->command;
+		h->command = (struct cairn_msg){ 0 };
+		c[i] = (struct store_command){ .position = { ++h->index, 1 },
+					       .message = cairn_msg_slice(&m[i]) };
+	}
+	is_int(store_apply(h->store, c, STORE_BULK_KEYS + 1, false, &h->error), 0,
+	       "a batch of many commands");
+	house_start(h, CAIRN_OP_DELETE_PREFIX);
+	cairn_msg_text(&h->command, CAIRN_F_PREFIX, "bulk/");
+	is_int(house_apply(h), CAIRN_E_TOO_LARGE,
+	       "a command that would touch more keys than are allowed fails");
+	is_str(house_value(h, "bulk/7"), "", "and touches none");
+	house_delete(h, "bulk/7");
+	house_start(h, CAIRN_OP_MOVE_PREFIX);
+	cairn_msg_text(&h->command, CAIRN_F_PREFIX, "bulk/");
+	cairn_msg_text(&h->command, CAIRN_F_TO, "moved/");
+	is_int(house_apply(h), 0, "the most that is allowed is moved at once");
+	house_start(h, CAIRN_OP_DELETE_PREFIX);
+	cairn_msg_text(&h->command, CAIRN_F_PREFIX, "moved/");
+	is_int(house_apply(h), 0, "and deleted");
+	for (unsigned i = 0; i <= STORE_BULK_KEYS; i++)
+		cairn_msg_free(&m[i]);
+	free(m);
+	free(c);
+}
+
+static enum cairn_code check(struct house *h)
+{
+	return store_check(h->store, cairn_message_number(cairn_msg_slice(&h->command)),
+			   cairn_message_fields(cairn_msg_slice(&h->command)), &h->error);
+}
+
+static void refused_early(struct house *h)
+{
+	size_t op;
+
+	house_start(h, CAIRN_OP_PUT);
+	is_int(check(h), CAIRN_E_INVALID, "a put without a key is refused before it is proposed");
+	is_str(h->error.message, "put needs the argument 'key'", "with the reason");
+	cairn_msg_text(&h->command, CAIRN_F_KEY, "k");
+	cairn_msg_bool(&h->command, CAIRN_F_REVERSE, true);
+	is_int(check(h), CAIRN_E_INVALID, "so is one with an argument that it does not take");
+	is_str(h->error.message, "put does not take the argument 'reverse'", "which is named");
+	house_start(h, CAIRN_OP_PUT);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, "k");
+	cairn_msg_room(&h->command, CAIRN_F_VALUE, STORE_COMMAND_MAX);
+	is_int(check(h), CAIRN_E_TOO_LARGE, "so is a command that is too long");
+	is_str(h->error.hint, "send larger values with 'stage' first", "with what to do");
+	house_start(h, CAIRN_OP_TXN);
+	op = cairn_msg_open_op(&h->command, CAIRN_F_THEN, CAIRN_OP_STAGE);
+	cairn_msg_close(&h->command, op);
+	is_int(check(h), CAIRN_E_INVALID, "so is a transaction with what cannot stand in one");
+	house_start(h, CAIRN_OP_STATUS);
+	is_int(check(h), CAIRN_E_INVALID, "so is what is no write");
+}
+
 static void run(const char *engine)
 {
 	struct house h;
@@ -107,6 +374,12 @@ static void run(const char *engine)
 	}
 	keys_and_values(&h);
 	listings(&h);
+	long_values(&h);
+	guards(&h);
+	folders(&h);
+	limits(&h);
+	refused_early(&h);
+	is_int(store_check_rows(h.store, &h.error), 0, "all rows agree with each other");
 	store_facts(h.store, &before);
 	if (h.engine.ops.caps & CAIRN_ENGINE_DURABLE) {
 		house_reopen(&h);
@@ -116,8 +389,67 @@ static void run(const char *engine)
 	house_close(&h);
 }
 
+/* Write a row of our own into the engine, behind the store's back. */
+static void smuggle(struct house *h, const char *key, const void *body, size_t len)
+{
+	struct iovec iov = { (void *)body, len };
+	struct cairn_write w = {
+		.kind = CAIRN_WRITE_PUT, .key = cairn_str(key), .iov = &iov, .iov_count = 1
+	};
+	struct cairn_batch batch = { &w, 1, { h->index, 1 } };
+
+	if (h->engine.ops.write(h->engine.handle, &batch, true, &h->error) < 0)
+		bail("the engine takes no rows");
+}
+
+/* Open a store anew over the engine as it is now. */
+static enum cairn_code open_again(struct house *h)
+{
+	struct store *s;
+	enum cairn_code code = store_open(&s, &h->engine, &h->settings, &h->error);
+
+	store_close(s);
+	return code;
+}
+
+static void refused_engines(const char *engine)
+{
+	unsigned char meta[4] = { 2 };
+	struct house h;
+
+	if (!house_open(&h, engine))
+		return;
+	smuggle(&h, "x", "y", 1);
+	is_int(open_again(&h), CAIRN_E_CORRUPT, "an engine with rows that are not ours is refused");
+	smuggle(&h, "m", meta, sizeof(meta));
+	is_int(open_again(&h), CAIRN_E_UNSUPPORTED, "a newer format is refused");
+	ok(strstr(h.error.message, "format 2"), "and named");
+	meta[0] = 1;
+	smuggle(&h, "m", meta, sizeof(meta));
+	is_int(open_again(&h), CAIRN_E_CORRUPT, "a damaged meta row is refused");
+	house_close(&h);
+}
+
+static void damaged_records(const char *engine)
+{
+	struct house h;
+
+	if (!house_open(&h, engine))
+		return;
+	house_put(&h, "a", "value");
+	is_int(store_check_rows(h.store, &h.error), 0, "a store is whole");
+	smuggle(&h, "ka", "no record", 9);
+	is_str(house_value(&h, "a"), "corrupt", "a damaged record is not given out");
+	is_int(store_check_rows(h.store, &h.error), CAIRN_E_CORRUPT, "and found by a check");
+	ok(strstr(h.error.message, "'ka'"), "which names it");
+	house_close(&h);
+}
+
 int main(void)
 {
+	refused_engines("memory");
+	damaged_records("memory");
+	damaged_records("leveldb");
 	run("memory");
 	run("leveldb");
 	return tap_done();

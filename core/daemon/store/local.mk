@@ -9,13 +9,20 @@ libstore_la_CPPFLAGS = $(DAEMON_CPPFLAGS)
 
 EXTRA_DIST += %D%/rows.md %D%/README.md
 
-check_PROGRAMS += t/unit/u-rows t/unit/u-store t/unit/u-store-model
-TESTS += t/unit/u-rows t/unit/u-store t/unit/u-store-model
+STORE_TESTS = t/unit/u-rows t/unit/u-store t/unit/u-requests t/unit/u-store-model t/unit/u-store-threads
+check_PROGRAMS += $(STORE_TESTS)
+TESTS += $(STORE_TESTS)
 t_unit_u_rows_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_rows_LDADD = libstore.la libloader.la libbase.la
 t_unit_u_store_SOURCES = t/unit/u-store.c t/lib/storehouse.h
 t_unit_u_store_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_store_LDADD = libstore.la libloader.la libbase.la
+t_unit_u_requests_SOURCES = t/unit/u-requests.c t/lib/storehouse.h
+t_unit_u_requests_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_requests_LDADD = libstore.la libloader.la libbase.la
+t_unit_u_store_threads_SOURCES = t/unit/u-store-threads.c t/lib/storehouse.h
+t_unit_u_store_threads_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_store_threads_LDADD = libstore.la libloader.la libbase.la
 t_unit_u_store_model_SOURCES = t/unit/u-store-model.c t/lib/storehouse.h t/lib/model.h
 t_unit_u_store_model_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_store_model_LDADD = libstore.la libloader.la libbase.la

@@ -45,7 +45,7 @@ int meta_decode(struct cairn_slice body, struct meta *m, uint32_t *format)
 {
 	const unsigned char *p = body.data;
 
-	if (body.len < HEAD)
+	if (body.len < 4)
 		return -EUCLEAN;
 	*format = le32_get(p);
 	if (*format != META_FORMAT)

@@ -24,7 +24,8 @@ TESTS += $(BATS)
 EXTRA_DIST += $(BATS) %D%/lib/tap.h
 
 cairndir = $(datadir)/cairn
-dist_cairn_DATA = %D%/lib/cairn.bash %D%/lib/tsan.supp
+dist_cairn_DATA = %D%/lib/cairn.bash
+EXTRA_DIST += %D%/lib/tsan.supp
 
 check_PROGRAMS += t/unit/u-base
 TESTS += t/unit/u-base

@@ -19,4 +19,5 @@ TESTS += t/unit/u-logfile
 t_unit_u_logfile_SOURCES = t/unit/u-logfile.c %D%/logfile.c %D%/table.c
 t_unit_u_logfile_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/%D%
 t_unit_u_logfile_LDADD = libbase.la
+BATS += t/2100-leveldb-damage.bats
 EXTRA_DIST += %D%/README.md %D%/format.md

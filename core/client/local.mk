@@ -12,8 +12,8 @@ libcairn_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 -export-symbols-regex '^
 
 EXTRA_DIST += %D%/README.md
 
-check_PROGRAMS += t/unit/u-client
-TESTS += t/unit/u-client
+check_PROGRAMS += t/unit/u-client t/unit/u-value
+TESTS += t/unit/u-client t/unit/u-value
 EXTRA_DIST += t/lib/fake.h
 BATS += t/4100-libcairn.bats t/4110-failover.bats t/8100-retry.bats
 t_unit_u_client_CPPFLAGS = $(TEST_CPPFLAGS)
@@ -22,3 +22,5 @@ t_unit_u_client_LDADD = libclient.la
 check_PROGRAMS += t/stress/retry
 t_stress_retry_CPPFLAGS = $(TEST_CPPFLAGS)
 t_stress_retry_LDADD = libclient.la
+t_unit_u_value_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/core/client
+t_unit_u_value_LDADD = libclient.la

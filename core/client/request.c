@@ -19,6 +19,7 @@
 
 /* Most bytes that we add to a request: face, time-out, client, sequence, lowest, born, frame. */
 #define ADDED 512
+#define NO_LIMIT_MS (24 * 3600 * 1000ull) /* what a server takes for a request without a time-out */
 
 static struct queue *queue_of(struct cairn *c, enum place place)
 {
@@ -439,12 +440,12 @@ static void encode(struct cairn *c, struct request *r)
 	cairn_msg_fields(out, cairn_slice(r->body, r->len));
 	if (!r->has_face)
 		cairn_msg_fields(out, cairn_msg_slice(&c->face));
-	if (r->deadline_ns != NEVER) {
-		left_ms = r->deadline_ns > c->now ? (r->deadline_ns - c->now) / MS : 0;
-		/* a little less than we wait, so that the server's own sentence arrives */
-		left_ms -= left_ms < 1000 ? left_ms / 10 : 100;
-		cairn_msg_u64(out, CAIRN_F_TIMEOUT_MS, left_ms ? left_ms : 1);
-	}
+	left_ms = r->deadline_ns == NEVER ? NO_LIMIT_MS
+		: r->deadline_ns > c->now ? (r->deadline_ns - c->now) / MS
+					  : 0;
+	/* a little less than we wait, so that the server's own sentence arrives */
+	left_ms -= left_ms < 1000 ? left_ms / 10 : 100;
+	cairn_msg_u64(out, CAIRN_F_TIMEOUT_MS, left_ms ? left_ms : 1);
 	if (r->repeat == REPEAT_WRITE) {
 		if (!r->sequence)
 			number_write(c, r);

@@ -159,8 +159,10 @@ names() { op volume-list "" | grep -o '{"name":"[^"]*","engine"' | cut -d'"' -f4
   run put odd k2 v
   [[ "$output" == *'"full"'*'volume odd on node n1'*'did not happen'* ]]
   [[ "$(get odd k)" == *'"value":"v"'* ]]
+  [[ "$(op status "")" == *'"state":"degraded"'*'volume odd on node n1 refuses writes'* ]]
   : >"$CAIRN_FAULT"
   [[ "$(put odd k2 v)" == *'"revision":2'* ]]
+  [[ "$(op status "")" == *'"state":"ok"'* ]]
   echo broken >"$CAIRN_FAULT"
   [[ "$(put odd k3 v)" == *'"unknown"'* ]]
   : >"$CAIRN_FAULT"

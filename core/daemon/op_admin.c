@@ -130,7 +130,7 @@ void op_status(struct call *c)
 	volumes_each(n, look_at, &h);
 	cairn_msg_text(m, CAIRN_F_STATE, h.volume ? "degraded" : "ok");
 	if (h.volume)
-		snprintf(text, sizeof(text), "volume %s: %s", h.volume->name, h.error.message);
+		snprintf(text, sizeof(text), "%s", h.error.message);
 	else
 		snprintf(text, sizeof(text), "1 of 1 nodes, leader %s", n->name);
 	cairn_msg_text(m, CAIRN_F_MESSAGE, text);

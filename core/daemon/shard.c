@@ -25,6 +25,7 @@
 #define STEP_NS 500000          /* longest time that a loop gives to a shard in one turn */
 #define APPLY_MAX 256           /* commands of one engine batch */
 #define APPLY_BYTES (8u << 20)  /* and their bytes */
+#define FULL_NS 60000000000u    /* how long the last refusal for want of room counts as a state */
 #define SMALL_BYTES (16u << 10) /* a command up to here may be applied in a loop */
 
 struct shard {
@@ -57,9 +58,11 @@ struct shard {
 	struct loop_task turn;  /* steps at the end of a turn, or in the next one */
 	struct loop *turn_loop; /* whose turn it is */
 
-	pthread_mutex_t lock; /* of the two lines below, and of REASON while it is written */
+	pthread_mutex_t lock; /* of the lines below up to the blank one, and of REASON while it is written */
 	struct shard_write *committed, **committed_last; /* to be applied, in order */
 	bool applying;                                   /* the apply flag */
+	struct cairn_error full; /* why the newest batch found no room; code 0: it did */
+	uint64_t full_ns;        /* when */
 
 	/* Of the holder of the apply flag. */
 	struct pool_task task;
@@ -113,7 +116,7 @@ static void stop(struct shard *s, const struct cairn_error *error)
 	pthread_mutex_lock(&s->lock);
 	if (!s->stopped) {
 		s->reason = *error;
-		cairn_error_prefix(&s->reason, "volume %s (%s) has stopped", s->name, s->folder);
+		cairn_error_prefix(&s->reason, "volume %s has stopped", s->name);
 		s->stopped = error->code;
 		log_error(s->node->log, LOG_VOLUME, "a shard has stopped", LOG_TEXT("volume", s->name),
 			  LOG_TEXT("folder", s->folder), LOG_TEXT("code", cairn_error_row(error->code)->name),
@@ -129,6 +132,34 @@ enum cairn_code shard_health(struct shard *s, struct cairn_error *error)
 	if (code && error)
 		*error = s->reason;
 	return code;
+}
+
+enum cairn_code shard_notice(struct shard *s, struct cairn_error *error)
+{
+	enum cairn_code code = shard_health(s, error);
+
+	if (code)
+		return code;
+	pthread_mutex_lock(&s->lock);
+	if (s->full.code && clock_boot_ns() - s->full_ns < FULL_NS) {
+		code = s->full.code;
+		*error = s->full;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return code;
+}
+
+/* Note for shard_notice that the newest batch found no room (ERROR), or that it did (NULL). */
+static void note_full(struct shard *s, const struct cairn_error *error)
+{
+	pthread_mutex_lock(&s->lock);
+	s->full.code = CAIRN_OK;
+	if (error) {
+		s->full = *error;
+		s->full_ns = clock_boot_ns();
+		cairn_error_prefix(&s->full, "volume %s on node %s refuses writes", s->name, s->node->name);
+	}
+	pthread_mutex_unlock(&s->lock);
 }
 
 enum cairn_code shard_may_read(struct shard *s, struct cairn_error *error)
@@ -254,6 +285,7 @@ static void apply_batch(struct shard *s, struct shard_write *batch)
 				apply_batch(s, w);
 		}
 	} else if (code == CAIRN_E_FULL) {
+		note_full(s, &error);
 		cairn_error_prefix(&error,
 				   "volume %s on node %s takes no writes, and this one did not happen",
 				   s->name, s->node->name);
@@ -263,6 +295,8 @@ static void apply_batch(struct shard *s, struct shard_write *batch)
 		stop(s, &error);
 		fail_batch(batch, &error);
 	} else {
+		if (s->full.code)
+			note_full(s, NULL);
 		complete_batch(s, batch);
 	}
 }

@@ -42,8 +42,10 @@ struct engine *shard_engine(struct shard *s);
  * that is always so while the shard is healthy, and also while its disk is full: what is not written is not read.
  */
 enum cairn_code shard_may_read(struct shard *s, struct cairn_error *error);
-/* Whether writes are taken; else the reason why not. For listings and health. */
+/* Whether the shard serves; else the reason for which it stopped. */
 enum cairn_code shard_health(struct shard *s, struct cairn_error *error);
+/* The same for people, who also want to know that writes were refused in the last minute because the disk is full. */
+enum cairn_code shard_notice(struct shard *s, struct cairn_error *error);
 
 /* What a shard is made of. All memory stays the caller's, and is not needed after shard_open. */
 struct shard_options {

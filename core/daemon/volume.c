@@ -118,20 +118,20 @@ static enum cairn_code open_shard(struct volume *v, bool durable, struct cairn_e
 		cairn_error_prefix(error, "volume %s", v->name);
 	snprintf(path, sizeof(path), "%s/%s", v->node->volumes->path, v->folder);
 	if (!code)
-		code = shard_open(&shard, v->node,
-				  &(struct shard_options){
-					  .name = v->name,
-					  .folder = path,
-					  .engine = v->engine,
-					  .replication = v->replication,
-					  .parameters = texts + owns,
-					  .parameter_count = others,
-					  .sync = own[PARAM_SYNC].number,
-					  .settings = { .key_max = own[PARAM_KEY_MAX].number,
-							.value_limit = own[PARAM_VALUE_LIMIT].number,
-							.folders = own[PARAM_FOLDERS].number },
-					  .must_be_durable = durable },
-				  error);
+		code = shard_open(
+			&shard, v->node,
+			&(struct shard_options){ .name = v->name,
+						 .folder = path,
+						 .engine = v->engine,
+						 .replication = v->replication,
+						 .parameters = texts + owns,
+						 .parameter_count = others,
+						 .sync = own[PARAM_SYNC].number,
+						 .settings = { .key_max = own[PARAM_KEY_MAX].number,
+							       .value_limit = own[PARAM_VALUE_LIMIT].number,
+							       .folders = own[PARAM_FOLDERS].number },
+						 .must_be_durable = durable },
+			error);
 	if (!code)
 		v->shard = shard;
 	free(texts);
@@ -277,7 +277,7 @@ enum cairn_code volume_health(struct volume *v, struct cairn_error *error)
 	if (code && error)
 		*error = v->refused;
 	pthread_mutex_unlock(&t->lock);
-	return code || !v->shard ? code : shard_health(v->shard, error);
+	return code || !v->shard ? code : shard_notice(v->shard, error);
 }
 
 void volumes_each(struct node *n, void (*fn)(void *arg, struct volume *v), void *arg)
@@ -598,7 +598,8 @@ static void drop_written(struct shard_write *w)
 
 	if (w->error.code) {
 		c->error = w->error;
-		set_pending(c->node->volumes, v->folder, false);
+		if (w->error.code != CAIRN_E_UNKNOWN) /* else the next start sees what became of it */
+			set_pending(c->node->volumes, v->folder, false);
 		set_refused(v, v->shard ? NULL : &w->error);
 		change_done(c);
 		return;

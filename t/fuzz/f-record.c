@@ -1,10 +1,11 @@
-/* What the store reads back from its engine: records, meta, folders, uploads, checksums. What is taken must
- * encode to something that is taken as the same. */
+/* What the store reads back from its engine: records, meta, folders, uploads, results of writes, checksums.
+ * What is taken must encode to something that is taken as the same. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include "meta.h"
 #include "record.h"
+#include "requests.h"
 #include "rows.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -54,6 +55,7 @@ static void rows(struct cairn_slice body)
 	struct cairn_slice inner;
 	struct folder folder;
 	struct upload upload;
+	struct hash sum = { 0 };
 	struct piece piece;
 
 	if (folder_decode(body, &folder) == 0) {
@@ -78,6 +80,7 @@ static void rows(struct cairn_slice body)
 			abort();
 	}
 	row_verify(cairn_slice("k", 1), body, &inner);
+	requests_digest(&sum, cairn_slice("r0123456789abcdef", ROW_REQUEST_KEY), body);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

@@ -9,7 +9,7 @@ fuzz_client = %D%/f-client.c $(addprefix core/client/,client.c connection.c requ
 	$(addprefix core/base/,errors.c message.c operations.c clock.c)
 fuzz_json = %D%/f-json.c core/base/json.c $(addprefix core/base/,buffer.c message.c operations.c errors.c clock.c nearest.c)
 fuzz_json_LIBS = $(JANSSON_LIBS)
-fuzz_record = %D%/f-record.c $(addprefix core/daemon/store/,record.c rows.c meta.c hash.c) $(addprefix core/base/,crc32c.c message.c)
+fuzz_record = %D%/f-record.c core/daemon/engine.c $(filter %.c,$(libstore_la_SOURCES) $(libbase_la_SOURCES))
 fuzz_control = %D%/f-control.c $(filter %.c,$(libcontrol_la_SOURCES) $(libdaemon_la_SOURCES) $(libloader_la_SOURCES) \
 	$(libstore_la_SOURCES) $(libjson_la_SOURCES) $(libbase_la_SOURCES))
 fuzz_control_LIBS = $(JANSSON_LIBS) $(UV_LIBS) $(INIH_LIBS) -ldl
@@ -36,7 +36,7 @@ t_fuzz_f_json_CPPFLAGS = $(FUZZ_CPPFLAGS)
 t_fuzz_f_json_LDADD = libjson.la libbase.la
 t_fuzz_f_record_SOURCES = %D%/main.c %D%/f-record.c
 t_fuzz_f_record_CPPFLAGS = $(FUZZ_CPPFLAGS)
-t_fuzz_f_record_LDADD = libstore.la libbase.la
+t_fuzz_f_record_LDADD = libstore.la libloader.la libbase.la
 t_fuzz_f_control_SOURCES = %D%/main.c %D%/f-control.c
 t_fuzz_f_control_CPPFLAGS = $(FUZZ_CPPFLAGS)
 t_fuzz_f_control_LDADD = libcontrol.la $(DAEMON_LIBS)

@@ -27,7 +27,11 @@ static enum cairn_code check_lists(struct store *s, const struct args *a, struct
 	unsigned field, n = 0;
 
 	while (!code && cairn_field_next(&rest, &field, &item) == 0 && field)
-		if (field == CAIRN_F_THEN || field == CAIRN_F_ELSE) {
+		if (field == CAIRN_F_GUARD) {
+			struct args g;
+
+			code = guard_parse(item, &g, error);
+		} else if (field == CAIRN_F_THEN || field == CAIRN_F_ELSE) {
 			n++;
 			code = check_operation(s, cairn_message_number(item), cairn_message_fields(item),
 					       true, error);
@@ -52,7 +56,7 @@ static enum cairn_code check_operation(struct store *s, unsigned op, struct cair
 	code = args_check(op, &a, error);
 	if (!code)
 		code = check_keys(s, &a, error);
-	if (!code && op == CAIRN_OP_TXN)
+	if (!code)
 		code = check_lists(s, &a, error);
 	if (!code && args_has(&a, CAIRN_F_VALUE) && args_has(&a, CAIRN_F_UPLOAD) && op != CAIRN_OP_STAGE)
 		code = cairn_fail(error, CAIRN_E_INVALID, "a value is given, or an upload: not both");

@@ -128,19 +128,27 @@ static enum cairn_code prefix_guard(struct work *w, const struct args *g, bool *
 	return code;
 }
 
+enum cairn_code guard_parse(struct cairn_slice item, struct args *g, struct cairn_error *error)
+{
+	if (args_parse(item, g) < 0)
+		return cairn_fail(error, CAIRN_E_INVALID, "a condition is malformed");
+	if (g->has & FIELD(KEY) && g->has & KEY_CONDITIONS && !(g->has & ~(FIELD(KEY) | KEY_CONDITIONS)))
+		return CAIRN_OK;
+	if (g->has == (FIELD(PREFIX) | FIELD(EMPTY)))
+		return CAIRN_OK;
+	return cairn_fail(
+		error, CAIRN_E_INVALID,
+		"a condition has a key and what must hold of it, or a prefix and whether it is empty");
+}
+
 static enum cairn_code check(struct work *w, struct cairn_slice item, bool *holds)
 {
 	struct args g;
+	enum cairn_code code = guard_parse(item, &g, w->error);
 
-	if (args_parse(item, &g) < 0)
-		return cairn_fail(w->error, CAIRN_E_INVALID, "a condition is malformed");
-	if (g.has & FIELD(KEY) && g.has & KEY_CONDITIONS && !(g.has & ~(FIELD(KEY) | KEY_CONDITIONS)))
-		return key_guard(w, &g, holds);
-	if (g.has == (FIELD(PREFIX) | FIELD(EMPTY)))
-		return prefix_guard(w, &g, holds);
-	return cairn_fail(
-		w->error, CAIRN_E_INVALID,
-		"a condition has a key and what must hold of it, or a prefix and whether it is empty");
+	if (code)
+		return code;
+	return args_has(&g, CAIRN_F_KEY) ? key_guard(w, &g, holds) : prefix_guard(w, &g, holds);
 }
 
 enum cairn_code guards_hold(struct work *w, const struct args *a, bool *hold)

@@ -145,7 +145,9 @@ struct mark {
 struct mark work_mark(const struct work *w);
 void work_undo(struct work *w, const struct mark *m);
 
-/* guards.c: whether all guards of A hold. Where not, W->error says which and why, as a CONFLICT. A code where
+/* guards.c: take one condition apart. INVALID where it is none. */
+enum cairn_code guard_parse(struct cairn_slice item, struct args *g, struct cairn_error *error);
+/* Whether all guards of A hold. Where not, W->error says which and why, as a CONFLICT. A code where
  * one is malformed. */
 enum cairn_code guards_hold(struct work *w, const struct args *a, bool *hold);
 

@@ -60,15 +60,15 @@ teardown() { cairn_cleanup; }
   coproc shell { cairn --timeout 20s shell 2>&1; }
   # shellcheck disable=SC2154 # coproc sets it
   exec 7>&"${shell[1]}" 8<&"${shell[0]}" {shell[1]}>&-
-  echo 'stat nothing-yet' >&7
+  echo 'put j v' >&7
   read -r -t 20 line <&8
-  [[ "$line" == *not-found* ]]
+  [ "$line" = "revision 1" ]
   cairn_kill 7>&-
   echo 'put k v' >&7
   cairn_start 7>&- 8<&-
   exec 7>&-
   run cat <&8
-  [[ "$output" == *"revision 1"* ]] || { echo "$output"; false; }
+  [ "$output" = "revision 2" ] || { echo "$output"; false; }
   [ "$(cairn get k)" = v ]
 }
 

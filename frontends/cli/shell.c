@@ -6,6 +6,8 @@
  * happen in their order.
  */
 #include <errno.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "cli.h"
@@ -205,6 +207,17 @@ static void atomic_line(struct bulk *b, struct words *w, size_t line, struct cai
 		line_failed(b, line, code, &b->c->error);
 }
 
+/* Before waiting for a line that is slow to come: show what the lines so far did. */
+static void settle(struct bulk *b)
+{
+	struct pollfd in = { .fd = STDIN_FILENO, .events = POLLIN };
+
+	if (poll(&in, 1, 0) != 0)
+		return;
+	drain(b, 0);
+	fflush(stdout);
+}
+
 /* Every line of standard input; M is the transaction of --atomic, else NULL. */
 static enum cairn_code bulk(struct cli *c, bool stop, struct cairn_msg *m)
 {
@@ -233,6 +246,7 @@ static enum cairn_code bulk(struct cli *c, bool stop, struct cairn_msg *m)
 			bulk_line(&b, &w, number);
 		}
 		words_free(&w);
+		settle(&b);
 	}
 	drain(&b, 0);
 	free(line);

@@ -377,6 +377,11 @@ static unsigned apply(struct task *t, struct facts *f)
 		f->mtime_ns = t->to_set & FUSE_SET_ATTR_MTIME_NOW ? now_ns(0) : ns_of(t->attr.st_mtim);
 		which |= FACTS_MTIME;
 	}
+	if (t->to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW)) {
+		f->atime_ns = t->to_set & FUSE_SET_ATTR_ATIME_NOW ? now_ns(0) : ns_of(t->attr.st_atim);
+		f->has |= FACTS_ATIME;
+		which |= FACTS_ATIME;
+	}
 	if (which) {
 		f->ctime_ns = now_ns(f->ctime_ns);
 		which |= FACTS_CTIME;
@@ -426,7 +431,7 @@ static int set_rest(struct task *t, struct node *n)
 		if (!which)
 			return 0;
 		if (node_is_folder(n) && !n->facts.file_id)
-			which = FACTS_ALL;
+			which |= FACTS_ALL;
 		facts_attributes(&f, which, &attributes);
 		n->busy = true;
 		r = set_attributes(t, n, &attributes, 0);

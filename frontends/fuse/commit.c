@@ -87,6 +87,7 @@ uint64_t now_ns(uint64_t after)
 void touch(struct node *n)
 {
 	n->facts.mtime_ns = n->facts.ctime_ns = now_ns(n->facts.mtime_ns);
+	n->facts.has &= ~(unsigned)FACTS_ATIME;
 }
 
 struct page {
@@ -253,7 +254,7 @@ static enum cairn_code put(struct task *t, struct node *n, const struct bytes *b
 	cairn_msg_bytes(&msg, CAIRN_F_KEY, key_slice(&key));
 	then_value(&msg, b);
 	cairn_msg_kind(&msg, CAIRN_F_KIND, CAIRN_KIND_VALUE);
-	facts_attributes(&n->facts, FACTS_ALL, &msg);
+	facts_attributes(&n->facts, FACTS_ALL | (n->facts.has & FACTS_ATIME), &msg);
 	cairn_msg_close(&msg, op);
 	return txn(t, &msg, o);
 }

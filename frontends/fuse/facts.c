@@ -54,6 +54,10 @@ static bool take_attributes(struct facts *f, struct cairn_slice fields)
 			f->ctime_ns = cairn_body_u64(body);
 			f->has |= FACTS_CTIME;
 			break;
+		case CAIRN_F_ATIME:
+			f->atime_ns = cairn_body_u64(body);
+			f->has |= FACTS_ATIME;
+			break;
 		case CAIRN_F_XATTR:
 			cairn_msg_bytes(&f->xattrs, CAIRN_F_XATTR, body);
 			break;
@@ -73,6 +77,8 @@ bool facts_take(struct facts *f, struct cairn_slice fields)
 	f->time_ns = cairn_field_u64(fields, CAIRN_F_TIME, 0);
 	f->size = cairn_field_u64(fields, CAIRN_F_SIZE, 0);
 	f->file_id = cairn_field_u64(fields, CAIRN_F_FILE_ID, 0);
+	f->changed_ns = cairn_field_u64(fields, CAIRN_F_CHANGED, 0);
+	f->subfolders = cairn_field_u64(fields, CAIRN_F_SUBFOLDERS, 0);
 	if (cairn_field_find(fields, CAIRN_F_KIND, &body) && body.len == 1)
 		f->kind = *(const unsigned char *)body.data;
 	if (cairn_field_find(fields, CAIRN_F_ATTRIBUTES, &body))
@@ -94,6 +100,8 @@ void facts_attributes(const struct facts *f, unsigned which, struct cairn_msg *m
 		cairn_msg_u64(m, CAIRN_F_MTIME, f->mtime_ns);
 	if (which & FACTS_CTIME)
 		cairn_msg_u64(m, CAIRN_F_CTIME, f->ctime_ns);
+	if (which & FACTS_ATIME)
+		cairn_msg_u64(m, CAIRN_F_ATIME, f->atime_ns);
 	cairn_msg_close(m, mark);
 }
 
@@ -111,7 +119,7 @@ void facts_own(struct facts *f, const struct options *o)
 		f->mtime_ns = f->time_ns;
 	if (!(f->has & FACTS_CTIME))
 		f->ctime_ns = f->time_ns;
-	f->has = FACTS_ALL;
+	f->has |= FACTS_ALL;
 }
 
 static struct timespec time_of(uint64_t ns)
@@ -124,6 +132,10 @@ void facts_stat(const struct facts *f, const struct options *o, struct stat *st)
 	struct facts g = *f;
 
 	facts_own(&g, o);
+	if (g.changed_ns > g.ctime_ns) { /* names came or went after somebody last set its times */
+		g.mtime_ns = g.ctime_ns = g.changed_ns;
+		g.has &= ~(unsigned)FACTS_ATIME;
+	}
 	*st = (struct stat){ 0 };
 	st->st_mode = facts_type(g.kind) | (mode_t)g.mode;
 	st->st_uid = g.uid;
@@ -131,7 +143,8 @@ void facts_stat(const struct facts *f, const struct options *o, struct stat *st)
 	st->st_size = (off_t)(g.kind == CAIRN_KIND_DIRECTORY ? 0 : g.size);
 	st->st_blocks = (st->st_size + 511) / 512;
 	st->st_blksize = 4096;
-	st->st_mtim = st->st_atim = time_of(g.mtime_ns);
+	st->st_mtim = time_of(g.mtime_ns);
+	st->st_atim = g.has & FACTS_ATIME ? time_of(g.atime_ns) : st->st_mtim;
 	st->st_ctim = time_of(g.ctime_ns);
 }
 

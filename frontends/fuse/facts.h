@@ -6,7 +6,15 @@
 #include <cairn/message.h>
 #include "options.h"
 
-enum { FACTS_MODE = 1, FACTS_UID = 2, FACTS_GID = 4, FACTS_MTIME = 8, FACTS_CTIME = 16, FACTS_ALL = 31 };
+enum {
+	FACTS_MODE = 1,
+	FACTS_UID = 2,
+	FACTS_GID = 4,
+	FACTS_MTIME = 8,
+	FACTS_CTIME = 16,
+	FACTS_ALL = 31,
+	FACTS_ATIME = 32
+};
 
 struct facts {
 	bool there;
@@ -18,7 +26,9 @@ struct facts {
 	unsigned has;     /* FACTS_…: what the record itself says */
 	unsigned mode;    /* permission bits */
 	uint32_t uid, gid;
-	uint64_t mtime_ns, ctime_ns;
+	uint64_t mtime_ns, ctime_ns, atime_ns;
+	uint64_t changed_ns; /* of a folder: when a name in it last came or went */
+	uint64_t subfolders;
 	struct cairn_msg xattrs; /* XATTR fields, as they stand in the record; len 0: none */
 };
 

@@ -176,7 +176,7 @@ void node_stat(struct mount *m, struct node *n, struct stat *st)
 	st->st_ino = n->ino;
 	st->st_nlink = n->parent || n->id == NODE_ROOT ? 1 : 0;
 	if (st->st_nlink && node_is_folder(n))
-		st->st_nlink = 2;
+		st->st_nlink = (nlink_t)(2 + n->facts.subfolders);
 }
 
 void task_entry(struct task *t, struct node *n)

@@ -23,7 +23,7 @@ static bool names(struct cairn_slice fields, unsigned field, struct cairn_slice 
 
 static bool is_time(unsigned field)
 {
-	return field == CAIRN_F_MTIME || field == CAIRN_F_CTIME;
+	return field == CAIRN_F_MTIME || field == CAIRN_F_CTIME || field == CAIRN_F_ATIME;
 }
 
 static bool goes(unsigned field, struct cairn_slice body)

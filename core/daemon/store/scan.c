@@ -194,8 +194,11 @@ static int add_folder(struct scan *s, struct cairn_slice key)
 	cairn_msg_bool(s->answer, CAIRN_F_FOLDER, true);
 	if (!s->keys_only && s->delimiter == '/') {
 		e = read_row(&s->r, row_key(buffer, ROW_FOLDER, key), &body);
-		if (e == 0 && (e = folder_decode(body, &f)) == 0)
+		if (e == 0 && (e = folder_decode(body, &f)) == 0) {
 			cairn_msg_u64(s->answer, CAIRN_F_COUNT, f.children + f.subfolders);
+			cairn_msg_u64(s->answer, CAIRN_F_SUBFOLDERS, f.subfolders);
+			cairn_msg_u64(s->answer, CAIRN_F_CHANGED, f.list_time_ns);
+		}
 		if (e == 0 || e == -ENOENT)
 			e = read_row(&s->r, row_key(buffer, ROW_LATEST, key), &body);
 		if (e == 0)

@@ -141,7 +141,10 @@ enum cairn_type {
 	X(99, STATISTIC, "statistics", LIST, "name, amount and unit of a measurement") \
 	X(100, ERROR, "error", OBJECT, "code, message and hint of what went wrong") \
 	X(101, DATA_VERSION, "data_version", U64, "guard: how often the value itself was written") \
-	X(102, ARGS, "args", OBJECT, "arguments, inside the description of an operation")
+	X(102, ARGS, "args", OBJECT, "arguments, inside the description of an operation") \
+	X(103, CHANGED, "changed", TIME, "when a name in the folder last came or went, by the store's clock") \
+	X(104, SUBFOLDERS, "subfolders", U64, "folders directly in the folder") \
+	X(105, ATIME, "atime", TIME, "last access, where somebody has set it")
 
 enum cairn_field {
 	CAIRN_F_END = 0,

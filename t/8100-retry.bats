@@ -9,9 +9,9 @@ setup() {
 
 teardown() { cairn_cleanup; }
 
-@test "50 times SIGKILL under pipelined puts: each is answered, each happened once" {
+@test "50 times SIGKILL and 12 times SIGTERM under pipelined writes: each is answered, each happened once" {
   requires_engine leveldb
   mkdir "${cairn_root:?}/retry"
-  run "$retry" 50 "$cairn_root/retry" "$CAIRN_BUILD/sbin/cairnd" -o volume.engine=leveldb
+  run "$retry" 62 "$cairn_root/retry" "$CAIRN_BUILD/sbin/cairnd" -o volume.engine=leveldb
   [ "$status" -eq 0 ] || { echo "$output"; false; }
 }

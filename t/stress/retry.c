@@ -1,6 +1,6 @@
 /*
- * Kill cairnd with SIGKILL again and again under pipelined puts through libcairn, which repeats what was not
- * answered. Usage: retry ROUNDS FOLDER CAIRND [OPTION…]
+ * Kill cairnd with SIGKILL (every fifth time SIGTERM) again and again under pipelined puts through libcairn,
+ * which repeats what was not answered. Usage: retry ROUNDS FOLDER CAIRND [OPTION…]
  *
  * A put takes exactly one revision, so the answers must hold every revision from the first to the last once:
  * one that is missing was applied and not answered for, or answered and lost; one that stands twice was given
@@ -16,11 +16,14 @@
 
 #define KEYS 64
 #define DEPTH 200
+#define LOGS 16
+#define TOKEN 8 /* bytes of an appended number */
 
 struct put {
 	struct run *run;
 	unsigned number; /* its value */
 	unsigned key;
+	bool append;
 };
 
 struct run {
@@ -56,10 +59,14 @@ static void start(struct run *r)
 	close(ready[0]);
 }
 
-static void stop(struct run *r)
+/* End cairnd; the load goes on while it does what a clean end needs. */
+static void stop(struct run *r, int signal)
 {
-	kill(r->pid, SIGKILL);
-	waitpid(r->pid, NULL, 0);
+	kill(r->pid, signal);
+	while (signal == SIGTERM && waitpid(r->pid, NULL, WNOHANG) == 0)
+		cairn_dispatch(r->c, 1);
+	if (signal == SIGKILL)
+		waitpid(r->pid, NULL, 0);
 }
 
 static void submit(struct run *r);
@@ -81,7 +88,7 @@ static void answered(void *arg, struct cairn_reply *reply)
 				bail("no memory");
 		}
 		r->revisions[r->answered++] = revision;
-		if (revision > r->newest[p->key]) {
+		if (!p->append && revision > r->newest[p->key]) {
 			r->newest[p->key] = revision;
 			r->value[p->key] = p->number;
 		}
@@ -100,10 +107,14 @@ static void submit(struct run *r)
 	if (!p)
 		bail("no memory");
 	*p = (struct put){ .run = r, .number = ++r->submitted, .key = (unsigned)random() % KEYS };
-	cairn_msg_start(&m, CAIRN_OP_PUT);
-	snprintf(text, sizeof(text), "stress/%u", p->key);
+	p->append = p->number % 8 == 0;
+	cairn_msg_start(&m, p->append ? CAIRN_OP_APPEND : CAIRN_OP_PUT);
+	if (p->append)
+		snprintf(text, sizeof(text), "stress/log%u", p->key % LOGS);
+	else
+		snprintf(text, sizeof(text), "stress/%u", p->key);
 	cairn_msg_text(&m, CAIRN_F_KEY, text);
-	snprintf(text, sizeof(text), "%u", p->number);
+	snprintf(text, sizeof(text), p->append ? "%08u" : "%u", p->number);
 	cairn_msg_text(&m, CAIRN_F_VALUE, text);
 	if (cairn_submit(r->c, &m, answered, p))
 		bail("cairn_submit refuses");
@@ -123,6 +134,35 @@ static int order(const void *a, const void *b)
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
 	return (x > y) - (x < y);
+}
+
+/* Every appended number stands in the logs exactly once. */
+static void verify_logs(struct run *r)
+{
+	unsigned char *seen = calloc(r->submitted + 1, 1);
+	struct cairn_reply reply = { 0 };
+	struct cairn_slice v;
+	unsigned wrong = 0, count = 0;
+	char text[32];
+
+	for (unsigned i = 0; seen && i < LOGS; i++) {
+		snprintf(text, sizeof(text), "stress/log%u", i);
+		cairn_get(r->c, NULL, cairn_str(text), &v, NULL, &reply);
+		for (size_t at = 0; at + TOKEN <= v.len; at += TOKEN) {
+			char token[TOKEN + 1] = "";
+			unsigned long number;
+
+			memcpy(token, (const char *)v.data + at, TOKEN);
+			number = strtoul(token, NULL, 10);
+			wrong += number > r->submitted || number % 8 || seen[number]++;
+			count++;
+		}
+		wrong += v.len % TOKEN != 0;
+	}
+	is_int(count, r->submitted / 8, "every append is there");
+	is_int(wrong, 0, "once");
+	cairn_reply_free(&reply);
+	free(seen);
 }
 
 static void verify(struct run *r)
@@ -185,18 +225,20 @@ int main(int argc, char **argv)
 		submit(&r);
 	for (int i = 0; i < rounds; i++) {
 		work(&r, 5 + (unsigned)random() % 60);
-		stop(&r);
+		stop(&r, i % 5 == 4 ? SIGTERM : SIGKILL);
 		start(&r);
 	}
 	r.load = false;
 	while (cairn_pending(r.c))
 		cairn_dispatch(r.c, -1);
-	is_int(r.failed, 0, "after %d times SIGKILL all of %u puts are answered: %s", rounds, r.submitted,
+	is_int(r.failed, 0, "after %d kills all of %u puts are answered: %s", rounds, r.submitted,
 	       r.first.message);
-	if (r.answered)
+	if (r.answered) {
+		verify_logs(&r);
 		verify(&r);
+	}
 	cairn_close(r.c);
-	stop(&r);
+	stop(&r, SIGKILL);
 	free(r.revisions);
 	return tap_done();
 }

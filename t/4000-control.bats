@@ -232,6 +232,30 @@ anonymous() { awk '/RssAnon/ { print $2 }' "/proc/$(cairn_pid n1)/status"; }
   [ "$(tail -n 1 "$cairn_root/answers" | jq -c '.ok.count')" -lt 3000 ]
 }
 
+@test "a scan waits for a slow reader, and gives it everything" {
+  value=$(head -c 4000 /dev/zero | tr '\0' x)
+  for ((i = 0; i < 4000; i++)); do printf '{"id":1,"op":"put","args":{"key":"s/%05d","value":"%s"}}\n' "$i" "$value"; done | ask >/dev/null
+  mkfifo "$cairn_root/slow"
+  exec 8<>"$cairn_root/slow"
+  before=$(anonymous)
+  nc -U "$socket" < <(exec 3>&- 8>&- && line scan '{"prefix":"s/"}') >"$cairn_root/slow" 3>&- 8>&- &
+  client=$!
+  quiet() {
+    local a b
+    a=$(metric cairn_in_flight)
+    b=$(($(metric cairn_written_bytes_total) - $(metric cairn_written_bytes_total)))
+    [ "$a" = 2 ] && [ "${b#-}" -lt 20000 ]
+  }
+  wait_for quiet
+  echo "RssAnon $before kB, then $(anonymous) kB"
+  [ $(($(anonymous) - before)) -lt 8000 ]
+  sed '/"ok"/q' <&8 >"$cairn_root/got"
+  kill "$client"
+  exec 8<&-
+  [ "$(tail -n 1 "$cairn_root/got" | jq -c .ok)" = '{"count":4000}' ]
+  [ "$(tail -n +2 "$cairn_root/got" | jq -r '.event.rows[]?.key' | sort -u | wc -l)" = 4000 ]
+}
+
 @test "connections are bounded, and the one too many is told" {
   one config-set '{"setting":"control.connections","amount":"3"}'
   mkfifo "$cairn_root/hold"

@@ -16,9 +16,9 @@
 #include "banned.h"
 
 #define DRAINED (CONN_UNSENT_MAX / 2) /* unsent bytes below which streams go on */
-#define KEEP 65536                    /* most memory that a spare request's message keeps */
+#define KEEP 4096	/* most memory that each message of a spare request keeps */
 #define KEEP_OUT 262144               /* most memory that an empty output keeps */
-#define SPARE 4096                    /* most spare requests */
+#define SPARE 1024                    /* most spare requests */
 
 static void on_end(struct loop_task *t);
 static void on_again(struct loop_task *t);

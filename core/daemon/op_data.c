@@ -67,6 +67,15 @@ static void read_once(struct call *c, unsigned flags, bool *again)
 
 static void page_done(struct call *c);
 
+/* A local read says who served it, and how old its answer may be: not at all where there is one node. */
+static void say_who(struct call *c)
+{
+	if (!cairn_field_bool(c->fields, CAIRN_F_LOCAL, false))
+		return;
+	cairn_msg_text(&c->answer, CAIRN_F_SERVED_BY, c->node->name);
+	cairn_msg_u64(&c->answer, CAIRN_F_AGE_MS, 0);
+}
+
 static void read_done(struct call *c)
 {
 	if (c->op == CAIRN_OP_SCAN) {
@@ -75,6 +84,8 @@ static void read_done(struct call *c)
 	}
 	if (c->error.code)
 		explain_not_found(c, c->fields);
+	else
+		say_who(c);
 	call_done(c);
 }
 
@@ -146,6 +157,7 @@ static void scan_end(struct call *c)
 	    cairn_field_find(cairn_message_fields(cairn_msg_slice(&c->write.command)), CAIRN_F_CURSOR,
 			     &cursor))
 		cairn_msg_bytes(&c->answer, CAIRN_F_CURSOR, cursor);
+	say_who(c);
 	call_done(c);
 }
 

@@ -95,7 +95,7 @@ END
     [ "$(jq -r 'select(.id == 6).error.message' <<<"$output")" = "argument 'key' must be a string" ]
   [ "$(jq -r 'select(.id == null).error.code' <<<"$output" | xargs)" = "invalid invalid invalid" ]
   [ "$(jq -r 'select(.id == 8).error.code' <<<"$output")" = invalid ]
-  [ "$(jq -r 'select(.id == 9).error.message' <<<"$output")" = "argument 'key' of get stands twice" ]
+  [ "$(jq -r 'select(.id == 9).error.message' <<<"$output")" = "argument 'key' stands twice" ]
   [ "$(jq -r 'select(.id == 10).ok.served_by' <<<"$output")" = n1 ]
 }
 

@@ -330,7 +330,13 @@ struct reader {
 	struct cairn_error *error;
 };
 
-static enum cairn_code members(struct reader *r, json_t *object, int depth);
+/* The object that members are read from. */
+struct level {
+	int depth;
+	uint64_t seen[4]; /* fields so far, one bit each */
+};
+
+static enum cairn_code members(struct reader *r, json_t *object, struct level *level);
 
 /* The number of the field whose JSON name is the LEN bytes at NAME; 0 where there is none. */
 static unsigned field_by_name(const char *name, size_t len)
@@ -474,7 +480,7 @@ static enum cairn_code read_operation(struct reader *r, unsigned field, const ch
 		return cairn_fail(r->error, CAIRN_E_INVALID, "no operation '%.64s'", json_string_value(op));
 	mark = cairn_msg_open_op(r->request, field, number);
 	if (args)
-		code = members(r, args, depth + 1);
+		code = members(r, args, &(struct level){ .depth = depth + 1 });
 	cairn_msg_close(r->request, mark);
 	return code;
 }
@@ -487,7 +493,7 @@ static enum cairn_code read_object(struct reader *r, unsigned field, const char 
 	if (!json_is_object(v))
 		return wanted(r, name, "an object");
 	mark = cairn_msg_open(r->request, field);
-	code = members(r, v, depth + 1);
+	code = members(r, v, &(struct level){ .depth = depth + 1 });
 	cairn_msg_close(r->request, mark);
 	return code;
 }
@@ -515,44 +521,57 @@ static enum cairn_code read_list(struct reader *r, unsigned field, enum cairn_ty
 	return CAIRN_OK;
 }
 
-static enum cairn_code read_member(struct reader *r, const char *name, json_t *v, int depth)
+/* The field that the member NAME stands for, *BASE64 whether it is X_base64; 0 where there is none. */
+static unsigned field_of_member(const char *name, bool *base64)
 {
 	static const char suffix[] = "_base64";
 	size_t len = strlen(name), tail = sizeof(suffix) - 1;
 	unsigned field = field_by_name(name, len);
-	const struct cairn_field_row *row = cairn_field_row(field);
 
-	if (!row && len > tail && strcmp(name + len - tail, suffix) == 0) {
-		field = field_by_name(name, len - tail);
-		row = cairn_field_row(field);
-		if (row && row->type == CAIRN_T_BYTES)
-			return read_base64(r, field, name, v);
-		row = NULL;
-	}
-	if (!row) {
+	*base64 = !field && len > tail && strcmp(name + len - tail, suffix) == 0;
+	if (!*base64)
+		return field;
+	field = field_by_name(name, len - tail);
+	return field && cairn_field_row(field)->type == CAIRN_T_BYTES ? field : 0;
+}
+
+static enum cairn_code read_member(struct reader *r, const char *name, json_t *v, struct level *level)
+{
+	bool base64;
+	unsigned field = field_of_member(name, &base64);
+	enum cairn_type type;
+
+	if (!field) {
 		snprintf(r->line->unknown, sizeof(r->line->unknown), "%s", name);
 		return cairn_fail(r->error, CAIRN_E_INVALID, "no argument '%.64s'", name);
 	}
-	if ((is_list(row->type) || row->type == CAIRN_T_OBJECT) && depth >= CAIRN_DEPTH_MAX)
+	if (level->seen[field / 64] & 1ull << field % 64)
+		return cairn_fail(r->error, CAIRN_E_INVALID, "argument '%s' stands twice",
+				  cairn_field_row(field)->json);
+	level->seen[field / 64] |= 1ull << field % 64;
+	type = cairn_field_row(field)->type;
+	if ((is_list(type) || type == CAIRN_T_OBJECT) && level->depth >= CAIRN_DEPTH_MAX)
 		return cairn_fail(r->error, CAIRN_E_INVALID, "argument '%.64s' is nested deeper than %d",
 				  name, CAIRN_DEPTH_MAX);
-	if (is_list(row->type))
-		return read_list(r, field, row->type, name, v, depth);
-	if (row->type == CAIRN_T_OBJECT)
-		return read_object(r, field, name, v, depth);
-	if (row->type == CAIRN_T_BYTES && json_is_object(v))
+	if (base64)
+		return read_base64(r, field, name, v);
+	if (is_list(type))
+		return read_list(r, field, type, name, v, level->depth);
+	if (type == CAIRN_T_OBJECT)
+		return read_object(r, field, name, v, level->depth);
+	if (type == CAIRN_T_BYTES && json_is_object(v))
 		return read_place(r, field, name, v);
-	return read_scalar(r, field, row->type, name, v);
+	return read_scalar(r, field, type, name, v);
 }
 
-static enum cairn_code members(struct reader *r, json_t *object, int depth)
+static enum cairn_code members(struct reader *r, json_t *object, struct level *level)
 {
 	const char *name;
 	json_t *v;
 
 	json_object_foreach(object, name, v)
 	{
-		enum cairn_code code = read_member(r, name, v, depth);
+		enum cairn_code code = read_member(r, name, v, level);
 
 		if (code)
 			return code;
@@ -570,6 +589,7 @@ enum cairn_code json_line_request(struct json_line *l, struct cairn_slice payloa
 				  struct cairn_error *error)
 {
 	struct reader r = { l, payload, request, error };
+	struct level top = { .depth = 1 };
 	json_t *args = json_object_get(l->root, "args");
 	enum cairn_code code = CAIRN_OK;
 	const char *name;
@@ -578,12 +598,12 @@ enum cairn_code json_line_request(struct json_line *l, struct cairn_slice payloa
 	json_object_foreach((json_t *)l->root, name, v)
 	{
 		if (!is_frame_member(name))
-			code = read_member(&r, name, v, 1);
+			code = read_member(&r, name, v, &top);
 		if (code)
 			return code;
 	}
 	if (args)
-		code = members(&r, args, 1);
+		code = members(&r, args, &top);
 	if (code == CAIRN_OK && cairn_msg_error(request))
 		code = cairn_fail(error, cairn_error_from_errno(-cairn_msg_error(request)),
 				  "the request is too large");

@@ -80,6 +80,8 @@ static void refused(const char *args, const char *why)
 static void bad_arguments(void)
 {
 	refused("{\"kye\":\"a\"}", "no argument 'kye'");
+	refused("{\"key\":\"a\",\"key_base64\":\"YQ==\"}", "'key' stands twice");
+	refused("{\"if\":[{\"key\":\"a\",\"key_base64\":\"YQ==\"}]}", "'key' stands twice");
 	refused("{\"key\":1}", "'key' must be a string");
 	refused("{\"key\":null}", "'key' must be a string");
 	refused("{\"key\":{\"at\":0}}", "place in the payload");

@@ -33,5 +33,5 @@ dist_doc_DATA += %D%/examples/laptop.conf %D%/examples/server.conf %D%/examples/
 check_PROGRAMS += t/lib/crashload
 t_lib_crashload_CPPFLAGS = $(BASE_CPPFLAGS)
 t_lib_crashload_LDADD = libclient.la libbase.la
-BATS += t/8000-kill9.bats
+BATS += t/8000-kill9.bats t/8010-full-disk.bats
 EXTRA_DIST += %D%/README.md

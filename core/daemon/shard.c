@@ -46,6 +46,8 @@ struct shard {
 	_Atomic unsigned uses;               /* the owner's, and one for each flag that is held */
 	void (*closed)(void *arg);           /* see shard_close; set before the owner's use is given back */
 	void *closed_arg;
+	void (*on_stop)(void *arg); /* see shard_options */
+	void *on_stop_arg;
 
 	/* Of the holder of the step flag. */
 	struct shard_write *waiting, **waiting_last; /* off the inbox, oldest first, not proposed yet */
@@ -113,16 +115,23 @@ static void use(struct shard *s)
 /* Stop for good with *ERROR, the sentence of whoever noticed. The first reason stays. */
 static void stop(struct shard *s, const struct cairn_error *error)
 {
+	bool first;
+
 	pthread_mutex_lock(&s->lock);
-	if (!s->stopped) {
+	first = !s->stopped;
+	if (first) {
 		s->reason = *error;
 		cairn_error_prefix(&s->reason, "volume %s has stopped", s->name);
 		s->stopped = error->code;
-		log_error(s->node->log, LOG_VOLUME, "a shard has stopped", LOG_TEXT("volume", s->name),
-			  LOG_TEXT("folder", s->folder), LOG_TEXT("code", cairn_error_row(error->code)->name),
-			  LOG_TEXT("reason", error->message));
 	}
 	pthread_mutex_unlock(&s->lock);
+	if (!first)
+		return;
+	log_error(s->node->log, LOG_VOLUME, "a shard has stopped", LOG_TEXT("volume", s->name),
+		  LOG_TEXT("folder", s->folder), LOG_TEXT("code", cairn_error_row(error->code)->name),
+		  LOG_TEXT("reason", error->message));
+	if (s->on_stop)
+		s->on_stop(s->on_stop_arg);
 }
 
 enum cairn_code shard_health(struct shard *s, struct cairn_error *error)
@@ -718,6 +727,8 @@ enum cairn_code shard_open(struct shard **out, struct node *n, const struct shar
 	s->log_last = &s->log;
 	s->committed_last = &s->committed;
 	pthread_mutex_init(&s->lock, NULL);
+	s->on_stop = o->stopped;
+	s->on_stop_arg = o->arg;
 	snprintf(s->name, sizeof(s->name), "%s", o->name);
 	snprintf(s->folder, sizeof(s->folder), "%s", o->folder);
 	code = open_engine(s, o, error);

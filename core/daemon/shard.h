@@ -57,6 +57,9 @@ struct shard_options {
 	size_t parameter_count;
 	bool sync;			/* a write is answered when a durable engine has it on disk */
 	struct store_settings settings; /* of a new store; key_max is lowered to what the engine has */
+	/* Called once if the shard stops, in the thread that noticed; shard_health says why. May be NULL. */
+	void (*stopped)(void *arg);
+	void *arg;
 	bool must_be_durable;		/* UNSUPPORTED on an engine that is not */
 };
 

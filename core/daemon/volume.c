@@ -5,6 +5,10 @@
  * start removes such a folder when there is no row for it, and keeps it when there is one. So a crash leaves
  * no half volume, and a folder without that file is never removed.
  *
+ * A volume whose disk filled while a batch was being written is closed and opened again when there is room: a
+ * second struct volume takes its place in the table, and opens the folder once the last holder has let go of
+ * the first.
+ *
  * Threads: the table and the refusals are under one lock, held for a few instructions. Folders and engines
  * are opened and removed by workers; rows are written through the system volume's shard.
  */
@@ -15,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include "engine.h"
 #include "files.h"
@@ -24,13 +29,16 @@
 #define FOLDERS "volumes" /* in the data folder, one for each volume */
 #define ROWS "volumes/"   /* in the system volume, one for each volume */
 #define PENDING "pending"
+#define RETRY_MS 1000            /* how often it is looked whether there is room again */
+#define RETRY_FREE (16ull << 20) /* bytes of room */
 
 struct volumes {
 	pthread_mutex_t lock; /* of the list and of its members' refusals */
 	struct volume *first; /* by name; the table holds one use of each */
 	struct volume *system;
-	char *path; /* DATA/volumes */
-	int fd;     /* its descriptor */
+	struct loop_timer *retry; /* looks whether there is room again; NULL until it is needed */
+	char *path;               /* DATA/volumes */
+	int fd;                   /* its descriptor */
 };
 
 /* Parameters of every volume, whatever its engine; the settings of [volume] are their defaults. */
@@ -98,6 +106,8 @@ static bool is_own(const char *text)
 	return false;
 }
 
+static void shard_stopped(void *arg);
+
 static enum cairn_code open_shard(struct volume *v, bool durable, struct cairn_error *error)
 {
 	struct cairn_value own[PARAM_COUNT];
@@ -130,6 +140,8 @@ static enum cairn_code open_shard(struct volume *v, bool durable, struct cairn_e
 						 .settings = { .key_max = own[PARAM_KEY_MAX].number,
 							       .value_limit = own[PARAM_VALUE_LIMIT].number,
 							       .folders = own[PARAM_FOLDERS].number },
+						 .stopped = shard_stopped,
+						 .arg = v,
 						 .must_be_durable = durable },
 			error);
 	if (!code)
@@ -243,12 +255,14 @@ static void closed(void *arg)
 	struct volume *v = arg;
 	struct volume_change *c = v->change;
 
-	if (!c) {
-		volume_free(v);
+	if (c) {
+		c->work.run = remove_folder;
+		pool_post(v->node->pool, &c->work);
 		return;
 	}
-	c->work.run = remove_folder;
-	pool_post(v->node->pool, &c->work);
+	if (v->successor)
+		pool_post(v->node->pool, &v->successor->work);
+	volume_free(v);
 }
 
 void volume_put(struct volume *v)
@@ -659,6 +673,120 @@ void volume_drop(struct volume_change *c)
 	pool_post(c->node->pool, &c->work);
 }
 
+/* --- after a full disk --- */
+
+static void retry_tick(void *arg);
+
+/* V waits for room. In the node's loop. */
+static void retry_later(struct volume *v)
+{
+	struct volumes *t = v->node->volumes;
+
+	v->retry = true;
+	if (!t->retry && loop_timer_new(v->node->loop, retry_tick, v->node, &t->retry))
+		return;
+	loop_timer_set(t->retry, RETRY_MS);
+}
+
+static void retry_stopped(struct loop_task *task)
+{
+	struct volume *v = (struct volume *)((char *)task - offsetof(struct volume, back));
+
+	retry_later(v);
+	volume_put(v);
+}
+
+/* In any thread, while the shard is there: V is too, but perhaps on its way out. */
+static void shard_stopped(void *arg)
+{
+	struct volume *v = arg;
+	struct shard *s = v->shard;
+	unsigned uses = v->uses;
+
+	if (!s || v == v->node->volumes->system || shard_health(s, NULL) != CAIRN_E_UNAVAILABLE ||
+	    !(shard_engine(s)->ops.caps & CAIRN_ENGINE_DURABLE)) /* opening it again would empty it */
+		return;
+	while (uses && !atomic_compare_exchange_weak(&v->uses, &uses, uses + 1))
+		;
+	if (!uses)
+		return;
+	v->back.run = retry_stopped;
+	loop_post(v->node->loop, &v->back);
+}
+
+static void refuse_open(struct volume *v, const struct cairn_error *error);
+
+static void retry_opened(struct loop_task *task)
+{
+	struct volume *v = (struct volume *)((char *)task - offsetof(struct volume, back));
+	struct cairn_error error = v->reopened;
+
+	if (!error.code) {
+		log_info(v->node->log, LOG_VOLUME, "volume open again", LOG_TEXT("volume", v->name));
+		set_refused(v, NULL);
+		return;
+	}
+	refuse_open(v, &error);
+	if (error.code == CAIRN_E_FULL)
+		retry_later(v);
+}
+
+static void retry_open(struct pool_task *work)
+{
+	struct volume *v = (struct volume *)((char *)work - offsetof(struct volume, work));
+
+	v->reopened.code = open_shard(v, false, &v->reopened);
+	v->back.run = retry_opened;
+	loop_post(v->node->loop, &v->back);
+}
+
+/* Put a second V into the table that opens the folder when the first is closed. */
+static void retry_now(struct volume *v)
+{
+	struct volumes *t = v->node->volumes;
+	struct volume *n = volume_new(v->node, v->name), **p;
+	bool good = n != NULL;
+
+	for (size_t i = 0; good && i < v->parameter_count; i++)
+		good = add_parameter(n, v->parameters[i], strlen(v->parameters[i]));
+	if (!good) {
+		if (n)
+			volume_free(n);
+		return;
+	}
+	memcpy(n->engine, v->engine, sizeof(n->engine));
+	memcpy(n->replication, v->replication, sizeof(n->replication));
+	memcpy(n->folder, v->folder, sizeof(n->folder));
+	cairn_fail(&n->refused, CAIRN_E_UNAVAILABLE, "volume %s is being opened again", v->name);
+	n->work.run = retry_open;
+	pthread_mutex_lock(&t->lock);
+	p = find(t, cairn_str(v->name));
+	n->next = v->next;
+	*p = n;
+	pthread_mutex_unlock(&t->lock);
+	v->successor = n;
+	volume_put(v);
+}
+
+static void retry_tick(void *arg)
+{
+	struct node *n = arg;
+	struct volumes *t = n->volumes;
+	struct volume *v, *next;
+	bool room, waiting = false;
+	struct statvfs fs;
+
+	room = fstatvfs(t->fd, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize >= RETRY_FREE;
+	for (v = t->first; v; v = next) { /* the list changes in this thread only */
+		next = v->next;
+		waiting = waiting || (v->retry && !room);
+		if (v->retry && room && v->refused.code != CAIRN_E_UNAVAILABLE)
+			retry_now(v);
+	}
+	if (waiting)
+		loop_timer_set(t->retry, RETRY_MS);
+}
+
 /* --- start and end --- */
 
 static void refuse_open(struct volume *v, const struct cairn_error *error)
@@ -697,6 +825,8 @@ static void open_row(struct node *n, struct cairn_slice row)
 		return;
 	if (error.code)
 		refuse_open(v, &error);
+	if (error.code == CAIRN_E_FULL)
+		retry_later(v);
 }
 
 /* Open what the rows of the system volume name. */
@@ -864,6 +994,7 @@ void volumes_close(struct node *n)
 	}
 	if (t->system)
 		volume_put(t->system);
+	loop_timer_free(t->retry);
 	if (t->fd >= 0)
 		close(t->fd);
 	pthread_mutex_destroy(&t->lock);

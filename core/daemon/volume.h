@@ -25,6 +25,11 @@ struct volume {
 	struct node *node;
 	struct volume *next;   /* the table's */
 	struct volume_change *change; /* that is told when it has been closed, or NULL */
+	struct volume *successor;     /* that opens the folder when this one has been closed, or NULL */
+	bool retry;		      /* to be opened again when the disk has room; in the node's loop */
+	struct pool_task work;	      /* opens it again */
+	struct cairn_error reopened;  /* how that went */
+	struct loop_task back;	      /* has opened it again, or: its shard has stopped */
 	_Atomic unsigned uses; /* holders; the table is one */
 };
 

@@ -198,7 +198,7 @@ static enum cairn_code write_batch(struct store *s, bool sync)
 		s->stop = why;
 		s->stop.code = s->stop.code ? s->stop.code : cairn_error_from_errno(-e);
 		if (s->stop.code == CAIRN_E_FULL && e != -ENOSPC) /* full, but some of it may be there */
-			s->stop.code = CAIRN_E_INTERNAL;
+			s->stop.code = CAIRN_E_UNAVAILABLE;
 	}
 	return e == -ENOSPC ? CAIRN_E_FULL : s->stop.code;
 }

@@ -54,7 +54,8 @@ struct store_command {
  * whose own conditions fail gets its code and changes nothing but the position. Returns 0 when the batch is
  * in (and durable, with SYNC). FULL: the engine refused the batch before it wrote anything; no result counts,
  * and the next batch may succeed. Otherwise the shard must stop: the batch is not in, or its fate is unknown,
- * and no result may be given out.
+ * and no result may be given out; UNAVAILABLE says that it may go on with store and engine opened again, once
+ * there is room on the disk.
  */
 enum cairn_code store_apply(struct store *s, struct store_command *commands, size_t count, bool sync,
 			    struct cairn_error *error);

@@ -1,7 +1,8 @@
 /*
- * How fast the store is in-process, by the CPU time of its one thread: puts in batches, and gets, of VALUE
- * bytes over KEYS keys. store [ENGINE [KEYS [VALUE [BATCH [ROUNDS]]]]]       (memory 100000 256 64 5) Prints
- * one line of JSON for each round and a line with the medians.
+ * How fast the store is in-process, by the CPU time of its one thread: puts in batches, gets, and listings
+ * with the values, of VALUE bytes over KEYS keys. One line of JSON for each round and one with the medians.
+ *
+ *   store [ENGINE [KEYS [VALUE [BATCH [ROUNDS]]]]], by default: store memory 100000 256 64 5
  */
 #include <time.h>
 #include "storehouse.h"
@@ -88,6 +89,31 @@ static double gets_of(struct bench *b)
 	return (double)n * 1e9 / (double)(now() - start);
 }
 
+/* Rows of a listing with their values, page by page. */
+static double rows_of(struct bench *b)
+{
+	struct cairn_msg *m = &b->commands[0], *answer = &b->answers[0];
+	unsigned char kept[STORE_KEY_MAX + 2];
+	struct cairn_slice cursor = { 0 };
+	uint64_t n = 0, start = now();
+
+	do {
+		cairn_msg_start(m, CAIRN_OP_SCAN);
+		if (cursor.len)
+			cairn_msg_bytes(m, CAIRN_F_CURSOR, cursor);
+		cairn_msg_start(answer, 0);
+		if (store_scan(b->h.store, cairn_message_fields(cairn_msg_slice(m)), 0, 65536, answer, NULL,
+			       &b->h.error))
+			bail("a scan failed: %s", b->h.error.message);
+		n += cairn_field_u64(cairn_message_fields(cairn_msg_slice(answer)), CAIRN_F_COUNT, 0);
+		if (!cairn_field_find(cairn_message_fields(cairn_msg_slice(answer)), CAIRN_F_CURSOR, &cursor))
+			cursor.len = 0;
+		if (cursor.len)
+			cursor.data = memcpy(kept, cursor.data, cursor.len);
+	} while (cursor.len);
+	return (double)n * 1e9 / (double)(now() - start);
+}
+
 static int by_value(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
@@ -114,7 +140,7 @@ int main(int argc, char **argv)
 {
 	const char *engine = argc > 1 ? argv[1] : "memory";
 	struct bench *b = calloc(1, sizeof(*b));
-	double puts[ROUNDS_MAX], gets[ROUNDS_MAX];
+	double puts[ROUNDS_MAX], gets[ROUNDS_MAX], rows[ROUNDS_MAX];
 
 	b->seed = 88172645463325252ull;
 	b->keys = number(argc, argv, 2, 100000, 100000000);
@@ -129,13 +155,16 @@ int main(int argc, char **argv)
 	for (uint64_t i = 0; i < b->rounds; i++) {
 		puts[i] = puts_of(b);
 		gets[i] = gets_of(b);
-		printf("{\"engine\":\"%s\",\"round\":%llu,\"puts_per_s\":%.0f,\"gets_per_s\":%.0f}\n", engine,
-		       (unsigned long long)i + 1, puts[i], gets[i]);
+		rows[i] = rows_of(b);
+		printf("{\"engine\":\"%s\",\"round\":%llu,\"puts_per_s\":%.0f,\"gets_per_s\":%.0f,\"rows_per_"
+		       "s\":%.0f}\n",
+		       engine, (unsigned long long)i + 1, puts[i], gets[i], rows[i]);
 	}
 	printf("{\"engine\":\"%s\",\"keys\":%llu,\"value\":%zu,\"batch\":%llu,\"puts_per_s\":%.0f,\"gets_per_"
-	       "s\":%.0f}\n",
+	       "s\":%.0f,"
+	       "\"rows_per_s\":%.0f}\n",
 	       engine, (unsigned long long)b->keys, b->value, (unsigned long long)b->batch,
-	       median(puts, b->rounds), median(gets, b->rounds));
+	       median(puts, b->rounds), median(gets, b->rounds), median(rows, b->rounds));
 	for (int i = 0; i < BATCH_MAX; i++) {
 		cairn_msg_free(&b->commands[i]);
 		cairn_msg_free(&b->answers[i]);

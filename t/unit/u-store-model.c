@@ -197,10 +197,13 @@ static void add_txn(struct cairn_msg *m, struct model *model)
 		unsigned op = draw(8) ? simple[draw(13)] : CAIRN_OP_GET;
 		size_t mark = cairn_msg_open_op(m, draw(4) ? CAIRN_F_THEN : CAIRN_F_ELSE, op);
 
-		if (op == CAIRN_OP_GET)
+		if (op == CAIRN_OP_GET) { /* less than the most that a transaction answers */
 			add_key(m, model, CAIRN_F_KEY);
-		else
+			cairn_msg_u64(m, CAIRN_F_OFFSET, draw(200000));
+			cairn_msg_u64(m, CAIRN_F_LENGTH, draw(2000));
+		} else {
 			add_arguments(m, op, model);
+		}
 		cairn_msg_close(m, mark);
 	}
 	if (draw(2))

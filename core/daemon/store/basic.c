@@ -91,6 +91,8 @@ enum cairn_code op_get(struct work *w, const struct args *a)
 	code = live_need(w, a->body[CAIRN_F_KEY], &l);
 	if (code)
 		return code;
+	if (work_charge(w, 1, l.body.len))
+		return CAIRN_E_TOO_LARGE;
 	answer_record(w->answer, &l.r, false);
 	return args_bool(a, CAIRN_F_META_ONLY) ? CAIRN_OK : answer_range(w, a, &l.r);
 }

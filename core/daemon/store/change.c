@@ -83,6 +83,7 @@ enum cairn_code live_replace(struct work *w, const struct live *l, struct record
 			     enum change_kind change)
 {
 	struct meta *m = &w->s->meta;
+	enum cairn_code code = CAIRN_OK;
 	size_t size;
 	unsigned char *body;
 
@@ -108,9 +109,10 @@ enum cairn_code live_replace(struct work *w, const struct live *l, struct record
 	if (l->found) {
 		bool keeps = change == CHANGE_APPEND || change == CHANGE_PATCH || change == CHANGE_ATTRIBUTES;
 
-		if (l->r.chunks.len && change != CHANGE_SWAP &&
-		    content_release(w, &l->r, keeps ? next : NULL))
-			return work_stopped(w);
+		if (l->r.chunks.len && change != CHANGE_SWAP)
+			code = content_release(w, &l->r, keeps ? next : NULL);
+		if (code)
+			return code;
 		uncount(m, l);
 	}
 	hash_add(&m->rows, hash_two(l->row.key, cairn_slice(body, size)));
@@ -123,11 +125,15 @@ enum cairn_code live_replace(struct work *w, const struct live *l, struct record
 
 enum cairn_code live_remove(struct work *w, const struct live *l, bool moved)
 {
+	enum cairn_code code = CAIRN_OK;
+
 	w->ordinal++;
 	if (!w->bulk && work_charge(w, 1, l->body.len))
 		return CAIRN_E_TOO_LARGE;
-	if (l->r.chunks.len && !moved && content_release(w, &l->r, NULL))
-		return work_stopped(w);
+	if (l->r.chunks.len && !moved)
+		code = content_release(w, &l->r, NULL);
+	if (code)
+		return code;
 	uncount(&w->s->meta, l);
 	if (view_delete(w->s, &l->row) < 0)
 		return work_stopped(w);

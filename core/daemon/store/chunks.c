@@ -59,11 +59,15 @@ static int store_count(struct work *w, const struct row *row, uint64_t count)
 	return view_put(w->s, row, cairn_slice(body, 8));
 }
 
+#define HOLD_COST 64 /* bytes that holding or releasing a chunk counts as */
+
 enum cairn_code chunk_hold(struct work *w, const struct piece *p)
 {
 	struct row row;
 	uint64_t count;
 
+	if (work_charge(w, 0, HOLD_COST))
+		return CAIRN_E_TOO_LARGE;
 	if (load_count(w, p->chunk, &row, &count) < 0 || store_count(w, &row, count + 1) < 0)
 		return work_stopped(w);
 	return CAIRN_OK;
@@ -75,6 +79,8 @@ enum cairn_code chunk_release(struct work *w, const struct piece *p)
 	uint64_t count;
 	int e;
 
+	if (work_charge(w, 0, HOLD_COST))
+		return CAIRN_E_TOO_LARGE;
 	e = load_count(w, p->chunk, &row, &count);
 	if (e == 0 && count > 1)
 		e = store_count(w, &row, count - 1);

@@ -146,6 +146,8 @@ static enum cairn_code check(struct work *w, struct cairn_slice item, bool *hold
 	struct args g;
 	enum cairn_code code = guard_parse(item, &g, w->error);
 
+	if (!code)
+		code = work_charge(w, 1, item.len);
 	if (code)
 		return code;
 	return args_has(&g, CAIRN_F_KEY) ? key_guard(w, &g, holds) : prefix_guard(w, &g, holds);

@@ -196,6 +196,9 @@ enum cairn_code upload_take(struct work *w, const struct args *a, bool sized, st
 		return cairn_fail(w->error, CAIRN_E_NOT_FOUND,
 				  "no upload with that id; it was used, or never staged");
 	t.pieces = u.pieces;
+	code = work_charge(w, 0, (uint64_t)u.pieces * (ROW_PIECE_KEY + PIECE_BYTES));
+	if (code)
+		return code;
 	code = take_all(w, &t, &row);
 	if (code)
 		return code;

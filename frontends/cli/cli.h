@@ -16,6 +16,8 @@ struct cli {
 	struct cairn *second; /* for requests within a listing; owned */
 	const char *servers;  /* -s; NULL: as libcairn finds them */
 	const char *volume;   /* --volume; NULL: main */
+	char *mount_volume;   /* that of a key given as a file of a mount; owned */
+	char *mount_servers;  /* and its servers; owned */
 	uint64_t timeout_ms;  /* --timeout; 0: the usual one */
 	enum format format;
 	bool literal; /* --key: keys are never looked for on a mount */

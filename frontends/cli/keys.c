@@ -59,57 +59,112 @@ static char *cut(char *path)
 	return slash + 1;
 }
 
-/* The key of PATH, which may not be there yet. A NUL-free path gives a key without NUL, but for what the
- * mount says. */
-static bool mounted_key(const char *path, struct key *k)
+/* The attribute NAME of PATH as text in memory of its own; NULL where there is none. */
+static char *mount_fact(const char *path, const char *name)
 {
-	char *folder = strdup(path), *key = malloc(KEY_ROOM + PATH_MAX), rest[PATH_MAX] = "", *last;
-	ssize_t n = -1;
+	char text[4096];
+	ssize_t n = getxattr(path, name, text, sizeof(text) - 1);
 
-	while (folder && key && (n = ask_mount(*folder ? folder : "/", key)) == -1) {
-		size_t had = strlen(rest);
+	return n > 0 ? strndup(text, (size_t)n) : NULL;
+}
 
-		last = cut(folder);
-		if (!last)
-			break;
-		memmove(rest + strlen(last) + 1, rest, had + 1);
-		memcpy(rest, last, strlen(last));
-		rest[strlen(last)] = had ? '/' : 0;
-		if (!*folder && path[0] != '/')
-			break;
-	}
-	if (n > 0 && *rest && key[n - 1] != '/')
-		key[n++] = '/';
-	if (n >= 0) {
-		memcpy(key + n, rest, strlen(rest));
-		*k = (struct key){ cairn_slice(key, (size_t)n + strlen(rest)), key };
+/* The mount at PATH shows a volume of some servers: those are meant, unless others are asked for. */
+static enum cairn_code take_mount(struct cli *c, const char *path)
+{
+	char *volume = mount_fact(path, "user.cairn.volume");
+
+	if (!c->servers && !c->client && !getenv("CAIRN_SERVER"))
+		c->servers = c->mount_servers = mount_fact(path, "user.cairn.server");
+	if (!volume || strcmp(volume, c->volume ? c->volume : "main") == 0) {
+		free(volume);
+	} else if (c->volume) {
+		cairn_fail(&c->error, CAIRN_E_INVALID, "%.200s lies in volume %s, not in %s", path, volume,
+			   c->volume);
+		free(volume);
+		return CAIRN_E_INVALID;
 	} else {
-		free(key);
+		free(c->mount_volume);
+		c->volume = c->mount_volume = volume;
 	}
+	return CAIRN_OK;
+}
+
+/*
+ * The key of PATH, which may not be there yet, into K, where PATH lies on a mount; K stays as it is
+ * elsewhere. KEY has the room, FOLDER is a copy of PATH.
+ */
+static enum cairn_code find_key(struct cli *c, const char *path, char *folder, char *key, struct key *k)
+{
+	char rest[PATH_MAX] = "", *last;
+	size_t had, len;
+	ssize_t n;
+
+	while ((n = ask_mount(*folder ? folder : "/", key)) == -1 && (last = cut(folder))) {
+		had = strlen(rest);
+		len = strlen(last);
+		memmove(rest + len + 1, rest, had + 1);
+		memcpy(rest, last, len);
+		rest[len] = had ? '/' : 0;
+		if (!*folder && path[0] != '/')
+			return CAIRN_OK;
+	}
+	if (n < 0)
+		return CAIRN_OK;
+	len = (size_t)n;
+	if (len && *rest && key[len - 1] != '/')
+		key[len++] = '/';
+	memcpy(key + len, rest, strlen(rest));
+	len += strlen(rest);
+	if (len && path[strlen(path) - 1] == '/' && key[len - 1] != '/')
+		key[len++] = '/';
+	k->name = cairn_slice(key, len);
+	k->memory = key;
+	return take_mount(c, *folder ? folder : "/");
+}
+
+/* The key that W names on a mount, else W itself. */
+static enum cairn_code name_take(struct cli *c, const struct word *w, struct key *k)
+{
+	enum cairn_code code;
+	char *folder, *key;
+
+	*k = (struct key){ w ? word_slice(w) : cairn_slice(NULL, 0), NULL };
+	if (!w || c->literal || !path_like(w))
+		return CAIRN_OK;
+	folder = strdup(w->text);
+	key = malloc(KEY_ROOM + PATH_MAX);
+	if (!folder || !key)
+		no_memory();
+	code = find_key(c, w->text, folder, key, k);
+	if (!k->memory)
+		free(key);
+	if (code != CAIRN_OK)
+		key_free(k);
 	free(folder);
-	return n >= 0;
+	return code;
 }
 
 enum cairn_code key_take(struct cli *c, const struct word *w, struct key *k)
 {
-	*k = (struct key){ word_slice(w), NULL };
-	if (!c->literal && path_like(w))
-		mounted_key(w->text, k);
-	if (k->name.len == 0)
-		return cairn_fail(&c->error, CAIRN_E_INVALID,
-				  k->memory ? "%s is the mount itself, not a key"
-					    : "%sa key has at least one byte",
-				  k->memory ? w->text : "");
-	return CAIRN_OK;
+	enum cairn_code code = name_take(c, w, k);
+
+	if (code != CAIRN_OK || k->name.len)
+		return code;
+	if (k->memory)
+		cairn_fail(&c->error, CAIRN_E_INVALID, "%.200s is the mount itself, not a key", w->text);
+	else
+		cairn_fail(&c->error, CAIRN_E_INVALID, "a key has at least one byte");
+	key_free(k);
+	return CAIRN_E_INVALID;
 }
 
 enum cairn_code folder_take(struct cli *c, const struct word *w, struct key *k)
 {
+	enum cairn_code code = name_take(c, w, k);
 	char *name;
 
-	*k = (struct key){ w ? word_slice(w) : cairn_slice(NULL, 0), NULL };
-	if (w && !c->literal && path_like(w))
-		mounted_key(w->text, k);
+	if (code != CAIRN_OK)
+		return code;
 	if (k->name.len == 0 || ((const char *)k->name.data)[k->name.len - 1] == '/')
 		return CAIRN_OK;
 	name = malloc(k->name.len + 1);

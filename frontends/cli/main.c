@@ -73,6 +73,8 @@ int main(int argc, char **argv)
 		error_show(&c, &output);
 	cairn_close(c.client);
 	cairn_close(c.second);
+	free(c.mount_volume);
+	free(c.mount_servers);
 	arguments_free(&a);
 	free(words);
 	return code ? exit_status(code) : written ? exit_status(written) : c.status;

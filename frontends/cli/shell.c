@@ -263,7 +263,6 @@ static enum cairn_code atomic(struct cli *c)
 	if (code != CAIRN_OK) {
 		c->status = exit_status(code);
 		code = CAIRN_OK;
-		fputs("cairn: nothing was written\n", stderr);
 	} else {
 		code = txn_send(c, &m, true);
 	}

@@ -167,31 +167,58 @@ enum cairn_code txn_operation(struct cli *c, struct cairn_msg *m, unsigned field
 	return add_form(c, m, field, words, n);
 }
 
-/* Results of reads: the key, a tab, the value; escaped, one to a line. */
-static void show_results(struct cli *c, struct cairn_slice fields)
+/* The next operation of the list LIST in the request FIELDS: its number and its fields; 0 at the end. */
+static unsigned next_operation(struct cairn_slice *fields, unsigned list, struct cairn_slice *operands)
 {
-	struct cairn_slice body, key, value;
+	struct cairn_slice body;
 	unsigned field;
 
-	while (cairn_field_next(&fields, &field, &body) == 0 && field != CAIRN_F_END) {
-		if (field != CAIRN_F_RESULT || !cairn_field_find(body, CAIRN_F_VALUE, &value))
-			continue;
-		if (cairn_field_find(body, CAIRN_F_KEY, &key)) {
-			text_escape(stdout, key, c->utf8, TEXT_BACKSLASH);
-			putchar('\t');
+	while (cairn_field_next(fields, &field, &body) == 0 && field != CAIRN_F_END)
+		if (field == list) {
+			*operands = cairn_message_fields(body);
+			return cairn_message_number(body);
 		}
+	return 0;
+}
+
+/*
+ * What the operations of LIST in REQUEST gave: for a read the key, a tab and the value, escaped, on a line.
+ * Returns whether one of them writes.
+ */
+static bool show_results(struct cli *c, struct cairn_slice request, unsigned list, struct cairn_slice answer)
+{
+	struct cairn_slice operands, result = { 0 }, key = { 0 }, value;
+	bool writes = false;
+	unsigned op, field;
+
+	while ((op = next_operation(&request, list, &operands))) {
+		do
+			if (cairn_field_next(&answer, &field, &result) < 0)
+				field = CAIRN_F_END;
+		while (field != CAIRN_F_RESULT && field != CAIRN_F_END);
+		writes = writes || op != CAIRN_OP_GET;
+		if (op != CAIRN_OP_GET || field == CAIRN_F_END ||
+		    !cairn_field_find(result, CAIRN_F_VALUE, &value))
+			continue;
+		cairn_field_find(operands, CAIRN_F_KEY, &key);
+		text_escape(stdout, key, c->utf8, TEXT_BACKSLASH);
+		putchar('\t');
 		text_escape(stdout, value, c->utf8, TEXT_BACKSLASH);
 		putchar('\n');
 	}
+	return writes;
 }
 
 enum cairn_code txn_send(struct cli *c, struct cairn_msg *m, bool nothing_else)
 {
+	struct cairn *client = cli_client(c);
+	struct cairn_slice request = cairn_message_fields(cairn_msg_slice(m));
 	struct cairn_reply r = { 0 };
-	enum cairn_code code = call(c, m, &r);
+	enum cairn_code code = client ? cairn_call(client, m, &r) : c->error.code;
 	bool held = cairn_field_bool(r.fields, CAIRN_F_SUCCEEDED, true);
-	uint64_t revision = cairn_field_u64(r.fields, CAIRN_F_REVISION, 0);
 
+	if (client && code != CAIRN_OK)
+		c->error = r.error;
 	if (code == CAIRN_OK && !held && nothing_else) {
 		code = cairn_fail(&c->error, CAIRN_E_CONFLICT,
 				  "a condition does not hold; nothing was written");
@@ -200,9 +227,9 @@ enum cairn_code txn_send(struct cli *c, struct cairn_msg *m, bool nothing_else)
 	} else if (code == CAIRN_OK) {
 		if (!held)
 			out_line("else");
-		show_results(c, r.fields);
-		if (revision)
-			out_line("revision %llu", (unsigned long long)revision);
+		if (show_results(c, request, held ? CAIRN_F_THEN : CAIRN_F_ELSE, r.fields))
+			out_line("revision %llu",
+				 (unsigned long long)cairn_field_u64(r.fields, CAIRN_F_REVISION, 0));
 	}
 	cairn_reply_free(&r);
 	return code;

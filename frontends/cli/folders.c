@@ -125,7 +125,7 @@ static enum cairn_code folder_step(struct cli *c, unsigned op, const struct key 
 	code = call(c, &m, &r);
 	count = cairn_field_u64(r.fields, CAIRN_F_COUNT, 0);
 	revision = cairn_field_u64(r.fields, CAIRN_F_REVISION, 0);
-	if (code == CAIRN_E_TOO_LARGE && op == CAIRN_OP_MOVE_PREFIX && !*c->error.hint)
+	if (code == CAIRN_E_TOO_LARGE && op == CAIRN_OP_MOVE_PREFIX)
 		cairn_hint(&c->error, "'cairn cp -r' and then 'cairn del -r' go page by page");
 	else if (code == CAIRN_E_TOO_LARGE && op != CAIRN_OP_MOVE_PREFIX)
 		code = by_pages(c, from->name, to ? &to->name : NULL, &count, &revision);
@@ -191,6 +191,14 @@ static void hint_folder(struct cli *c, const char *verb, struct cairn_slice key)
 	c->error = error;
 }
 
+/* Whether W is the name of a folder, however it looks: the root of a mount has no name at all. */
+static bool names_folder(const struct word *w)
+{
+	const char *slash = memrchr(w->text, '/', w->len), *last = slash ? slash + 1 : w->text;
+
+	return !*last || strcmp(last, ".") == 0 || strcmp(last, "..") == 0;
+}
+
 static enum cairn_code transfer(struct cli *c, const struct arguments *a, bool move)
 {
 	const char *verb = move ? "mv" : "cp";
@@ -206,7 +214,8 @@ static enum cairn_code transfer(struct cli *c, const struct arguments *a, bool m
 		code = folder_take(c, &a->operand[0], &from);
 	}
 	if (code == CAIRN_OK)
-		code = folder ? folder_take(c, &a->operand[1], &to) : key_take(c, &a->operand[1], &to);
+		code = folder || names_folder(&a->operand[1]) ? folder_take(c, &a->operand[1], &to)
+							      : key_take(c, &a->operand[1], &to);
 	if (code == CAIRN_OK && folder) {
 		code = folder_step(c, move ? CAIRN_OP_MOVE_PREFIX : CAIRN_OP_COPY_PREFIX, &from, &to,
 				   move ? "moved" : "copied");

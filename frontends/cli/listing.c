@@ -306,7 +306,8 @@ VERB(tree)
 
 struct scan {
 	struct cli *c;
-	bool keys_only, null;
+	struct table table;
+	bool keys_only, null, as_table;
 };
 
 static int scan_write(void *arg, const void *data, size_t len)
@@ -349,6 +350,14 @@ static bool scan_row(void *arg, struct cairn_slice row)
 		out_json(s->c, row);
 		return !ferror(stdout);
 	}
+	if (s->as_table) {
+		table_text(&s->table, key, true);
+		table_cell(&s->table, "%llu", (unsigned long long)cairn_field_u64(row, CAIRN_F_SIZE, 0));
+		table_cell(&s->table, "%llu", (unsigned long long)cairn_field_u64(row, CAIRN_F_REVISION, 0));
+		table_text(&s->table, cairn_field_find(row, CAIRN_F_VALUE, &value) ? value : cairn_str(""),
+			   false);
+		return !ferror(stdout);
+	}
 	scan_write(s, key.data, key.len);
 	if (!s->keys_only) {
 		putchar(s->null ? 0 : '\t');
@@ -363,7 +372,13 @@ static bool scan_row(void *arg, struct cairn_slice row)
 
 VERB(scan)
 {
-	struct scan s = { .c = c, .keys_only = argument(a, "keys-only"), .null = argument(a, "null") };
+	static const struct column columns[] = {
+		{ "KEY", false }, { "SIZE", true }, { "REVISION", true }, { "VALUE", false }
+	};
+	struct scan s = { .c = c,
+			  .keys_only = argument(a, "keys-only"),
+			  .null = argument(a, "null"),
+			  .as_table = c->format == FORMAT_TABLE };
 	const char *from = argument(a, "from"), *to = argument(a, "to");
 	struct range range = { .from = cairn_str(from),
 			       .to = cairn_str(to),
@@ -375,6 +390,10 @@ VERB(scan)
 		range.prefix = word_slice(&a->operand[0]);
 	argument_number(a, "limit", &range.limit);
 	c->error = (struct cairn_error){ 0 };
+	if (s.as_table)
+		table_begin(&s.table, c, columns, 4, FORMAT_TABLE);
 	code = walk(c, &range, scan_row, &s);
+	if (s.as_table)
+		table_end(&s.table);
 	return code ? code : c->error.code;
 }

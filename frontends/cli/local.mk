@@ -14,6 +14,7 @@ check_PROGRAMS += t/unit/u-cli
 TESTS += t/unit/u-cli
 t_unit_u_cli_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/frontends/cli
 t_unit_u_cli_LDADD = libcli.la libclient.la libjson.la libbase.la $(EDIT_LIBS) $(JANSSON_LIBS)
+BATS += t/6000-cli-data.bats t/6010-cli-show.bats t/6020-cli-shell.bats t/6030-cli-mount.bats
 
 dist_man_MANS += man/cairn.1
 bashcompletiondir = $(datadir)/bash-completion/completions
@@ -23,4 +24,4 @@ dist_bashcompletion_DATA = scripts/completions/cairn.bash
 dist_zshcompletion_DATA = scripts/completions/_cairn
 dist_fishcompletion_DATA = scripts/completions/cairn.fish
 endif
-EXTRA_DIST += %D%/README.md
+EXTRA_DIST += %D%/README.md t/lib/golden.bash t/golden/cli-listings t/golden/cli-help

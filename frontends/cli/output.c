@@ -32,6 +32,18 @@ static void put_cell(const char *cell, size_t width, bool right, bool last)
 		printf("%*s", (right ? 0 : (int)pad) + 2, "");
 }
 
+/* One row, without blanks at its end. */
+static void put_row(struct table *t, char **cells, const size_t *width)
+{
+	size_t last = t->count - 1;
+
+	while (last > 0 && !*cells[last])
+		last--;
+	for (size_t col = 0; col <= last; col++)
+		put_cell(cells[col], width[col], t->columns[col].right, col == last);
+	putchar('\n');
+}
+
 /* Print the rows that were collected, with the heads before the first ones. */
 static void table_flush(struct table *t)
 {
@@ -47,14 +59,10 @@ static void table_flush(struct table *t)
 	if (!t->headed)
 		putchar('\n');
 	t->headed = true;
-	for (size_t i = 0; i < rows * t->count; i++) {
-		size_t col = i % t->count;
-
-		put_cell(t->cells[i], width[col], t->columns[col].right, col + 1 == t->count);
-		if (col + 1 == t->count)
-			putchar('\n');
+	for (size_t row = 0; row < rows; row++)
+		put_row(t, t->cells + row * t->count, width);
+	for (size_t i = 0; i < rows * t->count; i++)
 		free(t->cells[i]);
-	}
 	t->filled = 0;
 }
 
@@ -297,6 +305,20 @@ static void fact(const struct cli *c, const char *name, unsigned field, enum cai
 	free(cell);
 }
 
+/* An item of a list that is a name and an amount is one fact. */
+static bool named_amount(const struct cli *c, const char *list, struct cairn_slice item, struct table *t)
+{
+	struct cairn_slice amount;
+	char name[256], own[128];
+
+	if (!cairn_field_find(item, CAIRN_F_AMOUNT, &amount) ||
+	    !*field_text(item, CAIRN_F_NAME, own, sizeof(own)))
+		return false;
+	snprintf(name, sizeof(name), "%s%s%s", list, t->plain ? "." : " ", own);
+	fact(c, name, CAIRN_F_AMOUNT, CAIRN_T_TEXT, amount, t);
+	return true;
+}
+
 static void facts(const struct cli *c, struct cairn_slice fields, const char *above, struct table *t)
 {
 	struct cairn_slice body;
@@ -311,6 +333,8 @@ static void facts(const struct cli *c, struct cairn_slice fields, const char *ab
 			continue;
 		fact_name(row->json, t->plain, head, sizeof(head));
 		snprintf(name, sizeof(name), "%s%s%s", above, *above ? t->plain ? "." : " " : "", head);
+		if (row->type == CAIRN_T_LIST && named_amount(c, name, body, t))
+			continue;
 		if (row->type == CAIRN_T_OBJECT || row->type == CAIRN_T_LIST) {
 			facts(c, body, field == CAIRN_F_ATTRIBUTES ? above : name, t);
 			continue;

@@ -9,9 +9,31 @@
 struct walk {
 	row_fn *fn;
 	void *arg;
-	bool stopped;
-	struct cairn_msg cursor; /* its bytes, as one field; empty where there is none */
+	bool stopped, reverse;
+	uint64_t rows;          /* shown so far */
+	struct cairn_msg after; /* as one field: where the rest begins; empty before the first row */
 };
+
+/* Should the server die, the next one goes on behind this row: FROM its successor, or TO itself backwards. */
+static void remember(struct walk *w, struct cairn_slice row)
+{
+	bool folder = cairn_field_bool(row, CAIRN_F_FOLDER, false);
+	struct cairn_slice key = { 0 };
+	char *p;
+
+	w->rows++;
+	cairn_field_find(row, CAIRN_F_KEY, &key);
+	w->after.len = 0;
+	p = cairn_msg_room(&w->after, w->reverse ? CAIRN_F_TO : CAIRN_F_FROM,
+			   key.len + (w->reverse || folder ? 0 : 1));
+	if (!p || !key.len)
+		return;
+	memcpy(p, key.data, key.len);
+	if (!w->reverse && folder)
+		p[key.len - 1]++; /* behind everything that begins with "folder/" */
+	else if (!w->reverse)
+		p[key.len] = 0;
+}
 
 static void walk_rows(struct walk *w, struct cairn_slice fields)
 {
@@ -19,8 +41,10 @@ static void walk_rows(struct walk *w, struct cairn_slice fields)
 	unsigned field;
 
 	while (!w->stopped && cairn_field_next(&fields, &field, &body) == 0 && field != CAIRN_F_END)
-		if (field == CAIRN_F_ROW)
+		if (field == CAIRN_F_ROW) {
 			w->stopped = !w->fn(w->arg, body);
+			remember(w, body);
+		}
 }
 
 static bool walk_event(void *arg, const struct cairn_reply *event)
@@ -31,9 +55,32 @@ static bool walk_event(void *arg, const struct cairn_reply *event)
 	return !w->stopped;
 }
 
+/* Ask for what RANGE has behind the rows that were shown. */
+static void walk_ask(struct cli *c, struct cairn_msg *m, const struct range *range, const struct walk *w)
+{
+	bool begun = w->after.len > 0;
+
+	request(c, m, CAIRN_OP_SCAN);
+	if (range->prefix.len)
+		cairn_msg_bytes(m, CAIRN_F_PREFIX, range->prefix);
+	if (range->from.data && (!begun || w->reverse))
+		cairn_msg_bytes(m, CAIRN_F_FROM, range->from);
+	if (range->to.data && (!begun || !w->reverse))
+		cairn_msg_bytes(m, CAIRN_F_TO, range->to);
+	cairn_msg_fields(m, cairn_msg_slice(&w->after));
+	if (range->fold)
+		cairn_msg_bytes(m, CAIRN_F_DELIMITER, cairn_str("/"));
+	if (range->limit)
+		cairn_msg_u64(m, CAIRN_F_LIMIT, range->limit - w->rows);
+	if (range->reverse)
+		cairn_msg_bool(m, CAIRN_F_REVERSE, true);
+	if (range->keys_only)
+		cairn_msg_bool(m, CAIRN_F_KEYS_ONLY, true);
+}
+
 enum cairn_code walk(struct cli *c, const struct range *range, row_fn *fn, void *arg)
 {
-	struct walk w = { .fn = fn, .arg = arg };
+	struct walk w = { .fn = fn, .arg = arg, .reverse = range->reverse };
 	enum cairn_code code;
 	bool more;
 
@@ -41,34 +88,18 @@ enum cairn_code walk(struct cli *c, const struct range *range, row_fn *fn, void 
 		struct cairn_reply r = { 0 };
 		struct cairn_msg m = { 0 };
 		struct cairn_slice cursor;
+		uint64_t before = w.rows;
 
-		request(c, &m, CAIRN_OP_SCAN);
-		if (range->prefix.len)
-			cairn_msg_bytes(&m, CAIRN_F_PREFIX, range->prefix);
-		if (range->from.data)
-			cairn_msg_bytes(&m, CAIRN_F_FROM, range->from);
-		if (range->to.data)
-			cairn_msg_bytes(&m, CAIRN_F_TO, range->to);
-		if (range->fold)
-			cairn_msg_bytes(&m, CAIRN_F_DELIMITER, cairn_str("/"));
-		if (range->limit)
-			cairn_msg_u64(&m, CAIRN_F_LIMIT, range->limit);
-		if (range->reverse)
-			cairn_msg_bool(&m, CAIRN_F_REVERSE, true);
-		if (range->keys_only)
-			cairn_msg_bool(&m, CAIRN_F_KEYS_ONLY, true);
-		cairn_msg_fields(&m, cairn_msg_slice(&w.cursor));
+		walk_ask(c, &m, range, &w);
 		code = call_stream(c, &m, walk_event, &w, &r);
 		if (code == CAIRN_OK)
 			walk_rows(&w, r.fields);
-		w.cursor.len = 0;
-		more = code == CAIRN_OK && !w.stopped && !range->limit &&
-			cairn_field_find(r.fields, CAIRN_F_CURSOR, &cursor);
-		if (more)
-			cairn_msg_bytes(&w.cursor, CAIRN_F_CURSOR, cursor);
+		more = code == CAIRN_OK ? cairn_field_find(r.fields, CAIRN_F_CURSOR, &cursor)
+					: code == CAIRN_E_UNAVAILABLE && w.rows > before;
+		more = more && !w.stopped && (!range->limit || w.rows < range->limit);
 		cairn_reply_free(&r);
-	} while (more && !cairn_msg_error(&w.cursor));
-	cairn_msg_free(&w.cursor);
+	} while (more && !cairn_msg_error(&w.after));
+	cairn_msg_free(&w.after);
 	return code;
 }
 

@@ -431,6 +431,32 @@ static void foreign(void)
 	ok(look("tables").outcome == WHOLE, "nothing is lost by trying");
 }
 
+/* Parameters out of their range are refused by name; a disk that is too full takes no batch, and loses none.
+ */
+static void parameters(void)
+{
+	static const char *const wrong[] = { "block-size=1" }, *const full[] = { "min-free=1024T" };
+	struct cairn_batch b = { .position = { 99, 1 } };
+	struct cairn_position position;
+	struct cairn_error error = { 0 };
+	struct engine e;
+	char path[512];
+	int why;
+
+	path_of(path, "tables", "");
+	ok(engine_open(&e, plugin, path, wrong, 1, &error) == CAIRN_E_INVALID &&
+		   strstr(error.message, "block-size"),
+	   "a parameter out of its range is refused: %s", error.message);
+	if (engine_open(&e, plugin, path, full, 1, &error))
+		bail("%s", error.message);
+	is_int(e.ops.write(e.handle, &b, true, &error), -ENOSPC, "a disk that is too full takes no batch");
+	is_int(error.code, CAIRN_E_FULL, "and says so: %s", error.message);
+	e.ops.position(e.handle, &position);
+	is_int(position.index, BATCHES, "the position stays");
+	ok(holds(&e, BATCHES, &why), "and so does what was there");
+	engine_close(&e);
+}
+
 int main(void)
 {
 	const struct plugin *p;
@@ -460,6 +486,7 @@ int main(void)
 	spoil(file, 3, false);
 	spoil("CURRENT", 1, true);
 	foreign();
+	parameters();
 	folder_remove(AT_FDCWD, root);
 	loader_free(loader);
 	return tap_done();

@@ -54,12 +54,62 @@ teardown() { cairn_cleanup; }
   [ "$(cairn get k)" = old ]
 }
 
+@test "a node that stops answering: a read is a time-out, a write that was sent is unknown" {
+  cairn_node -o volume.engine=memory
+  coproc shell { exec cairn --timeout 300ms shell 2>&1; }
+  # shellcheck disable=SC2154 # coproc sets it
+  exec 7>&"${shell[1]}" 8<&"${shell[0]}"
+  eval "exec ${shell[1]}>&-"
+  pid=${shell_PID:?}
+  echo 'put k old' >&7
+  read -r -t 20 line <&8
+  [ "$line" = "revision 1" ]
+  cairn_pause
+  printf 'get k\nput k new\n' >&7
+  exec 7>&-
+  run cat <&8
+  cairn_resume
+  [ "${lines[0]}" = "cairn: timeout: line 2: no answer from $CAIRN_SERVER within 300 ms" ]
+  [ "${lines[1]}" = "cairn: unknown: line 3: no answer from $CAIRN_SERVER within 300 ms: whether the put happened is not known" ]
+  [ "${lines[2]}" = "hint: read to see what is there before you repeat it" ]
+  status=0
+  wait "$pid" || status=$?
+  [ "$status" -eq 7 ]
+}
+
+@test "a long value is put and got over a kill and a restart" {
+  requires_engine leveldb
+  cairn_node -o volume.engine=leveldb
+  head -c 5000000 /dev/urandom >"${cairn_root:?}/big"
+  mkfifo "$cairn_root/in" "$cairn_root/out"
+  cairn --timeout 20s put big - <"$cairn_root/in" >"$cairn_root/said" &
+  put=$!
+  exec 7>"$cairn_root/in"
+  head -c 2000000 "$cairn_root/big" >&7
+  cairn_kill
+  cairn_start n1 7>&-
+  tail -c +2000001 "$cairn_root/big" >&7
+  exec 7>&-
+  wait "$put"
+  [ "$(<"$cairn_root/said")" = "revision 1" ]
+  cairn --timeout 20s get big >"$cairn_root/out" &
+  get=$!
+  exec 8<"$cairn_root/out"
+  head -c 1000 <&8 >"$cairn_root/got"
+  cairn_kill
+  cairn_start n1 8<&-
+  cat <&8 >>"$cairn_root/got"
+  wait "$get"
+  cmp "$cairn_root/big" "$cairn_root/got"
+}
+
 @test "one command over a kill and a restart: what it writes is written, once" {
   requires_engine leveldb
   cairn_node -o volume.engine=leveldb
   coproc shell { cairn --timeout 20s shell 2>&1; }
   # shellcheck disable=SC2154 # coproc sets it
-  exec 7>&"${shell[1]}" 8<&"${shell[0]}" {shell[1]}>&-
+  exec 7>&"${shell[1]}" 8<&"${shell[0]}"
+  eval "exec ${shell[1]}>&-"
   echo 'put j v' >&7
   read -r -t 20 line <&8
   [ "$line" = "revision 1" ]

@@ -104,7 +104,12 @@ static enum cairn_code put_upload(struct cairn *c, struct cairn_msg *m, cairn_re
 	}
 	cairn_msg_bytes(m, CAIRN_F_UPLOAD, cairn_slice(u.id, sizeof(u.id)));
 	cairn_msg_u64(m, CAIRN_F_SIZE, u.size);
-	return cairn_call(c, m, r);
+	if (cairn_call(c, m, r) == CAIRN_E_INVALID && !r->error.hint[0])
+		cairn_hint(&r->error,
+			   "pieces that were sent ahead are forgotten after 10 minutes, and by a volatile "
+			   "volume "
+			   "when its node restarts; put it again");
+	return r->code;
 }
 
 enum cairn_code cairn_put_stream(struct cairn *c, const struct cairn_msg *request, cairn_read_fn *read,

@@ -9,7 +9,8 @@ libstore_la_CPPFLAGS = $(DAEMON_CPPFLAGS)
 
 EXTRA_DIST += %D%/rows.md %D%/README.md
 
-STORE_TESTS = t/unit/u-rows t/unit/u-store t/unit/u-requests t/unit/u-store-model t/unit/u-store-threads
+STORE_TESTS = t/unit/u-rows t/unit/u-store t/unit/u-requests t/unit/u-store-model t/unit/u-store-threads \
+	t/unit/u-store-faults
 check_PROGRAMS += $(STORE_TESTS)
 TESTS += $(STORE_TESTS)
 t_unit_u_rows_CPPFLAGS = $(TEST_CPPFLAGS)
@@ -23,6 +24,9 @@ t_unit_u_requests_LDADD = libstore.la libloader.la libbase.la
 t_unit_u_store_threads_SOURCES = t/unit/u-store-threads.c t/lib/storehouse.h
 t_unit_u_store_threads_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_store_threads_LDADD = libstore.la libloader.la libbase.la
+t_unit_u_store_faults_SOURCES = t/unit/u-store-faults.c t/lib/storehouse.h
+t_unit_u_store_faults_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_store_faults_LDADD = libstore.la libloader.la libbase.la
 t_unit_u_store_model_SOURCES = t/unit/u-store-model.c t/lib/storehouse.h t/lib/model.h
 t_unit_u_store_model_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_store_model_LDADD = libstore.la libloader.la libbase.la

@@ -16,13 +16,16 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 #include <leveldb/c.h>
 #include <cairn/engine.h>
 #include "cache.h"
 #include "folder.h"
 #include "le.h"
+#include "sys.h"
 #include "banned.h"
 
 enum param {
@@ -93,6 +96,8 @@ struct handle {
 	/* The writer's. */
 	char *join; /* owned: pieces of one value put together */
 	size_t join_cap;
+	struct timespec
+		synced_dir; /* when the folder had last changed, of what is known to be on disk; 0: nothing */
 	struct cairn_error failed; /* of the write after which there are no more */
 	int failed_errno;          /* 0: none */
 	/* Under LOCK. */
@@ -663,10 +668,44 @@ static int check_space(const struct handle *h, const struct cairn_batch *batch, 
 	return -ENOSPC;
 }
 
+/*
+ * LevelDB begins a new log without syncing the folder, so that after power loss a log of synced batches might
+ * have no name. So the folder is synced where it has changed. A change within the last 20 ms may be followed
+ * by one with the same time.
+ */
+static int sync_dir(struct handle *h)
+{
+	struct timespec now;
+	struct stat st;
+	int64_t age_ms;
+	int e;
+
+	if (fstat(h->dir_fd, &st))
+		return -errno;
+	if (st.st_mtim.tv_sec == h->synced_dir.tv_sec && st.st_mtim.tv_nsec == h->synced_dir.tv_nsec)
+		return 0;
+	e = sys->fsync(h->dir_fd);
+	clock_gettime(CLOCK_REALTIME, &now);
+	age_ms = (now.tv_sec - st.st_mtim.tv_sec) * 1000 + (now.tv_nsec - st.st_mtim.tv_nsec) / 1000000;
+	h->synced_dir = age_ms > 20 ? st.st_mtim : (struct timespec){ 0 };
+	return e;
+}
+
+/* Remember why there are no further writes, and say so. */
+static int stop_writing(struct handle *h, int e, struct cairn_error *error)
+{
+	h->failed_errno = e == -ENOSPC ? -EIO : e; /* some of it may lie in the log */
+	cairn_hint(&h->failed, "the volume takes no writes until it has been opened again");
+	if (error)
+		*error = h->failed;
+	return h->failed_errno;
+}
+
 /* Hand the built batch to LevelDB. After a failure the handle takes no more. */
 static int commit(struct handle *h, leveldb_writebatch_t *b, bool sync, struct cairn_error *error)
 {
 	char *text = NULL;
+	int e;
 
 	if (h->has_rows) {
 		cache_write_begin(h->rows);
@@ -678,15 +717,14 @@ static int commit(struct handle *h, leveldb_writebatch_t *b, bool sync, struct c
 			leveldb_writebatch_iterate(b, h->rows, fill_put, fill_deleted);
 		cache_write_end(h->rows);
 	}
-	if (!text)
+	if (text)
+		return stop_writing(h, explain(h->dir, text, no_slice, no_slice, &h->failed), error);
+	e = sync ? sync_dir(h) : 0;
+	if (!e)
 		return 0;
-	h->failed_errno = explain(h->dir, text, no_slice, no_slice, &h->failed);
-	if (h->failed_errno == -ENOSPC) /* some of it may lie in the log */
-		h->failed_errno = -EIO;
-	cairn_hint(&h->failed, "the volume takes no writes until it has been opened again");
-	if (error)
-		*error = h->failed;
-	return h->failed_errno;
+	cairn_fail(&h->failed, cairn_error_from_errno(-e), "%s: syncing the folder: %s", h->dir,
+		   strerror(-e));
+	return stop_writing(h, e, error);
 }
 
 /* Build BATCH and commit it. 0 or -errno. */

@@ -203,7 +203,14 @@ anonymous() { awk '/RssAnon/ { print $2 }' "/proc/$(cairn_pid n1)/status"; }
     printf '{"id":1,"op":"put","payload":1000,"args' | timeout 0.05 nc -U "$socket" >/dev/null &
   done
   wait %2 %3 %4 2>/dev/null || true
-  alone() { [ "$(metric cairn_connections)" = 1 ] && [ "$(metric cairn_in_flight)" = 1 ]; }
+  alone() { connections=$(metric cairn_connections); in_flight=$(metric cairn_in_flight); [ "$connections $in_flight" = "1 1" ]; }
+  wait_for alone || { echo "connections $connections, in flight $in_flight"; false; }
+}
+
+@test "a client that tears a line and leaves without reading is let go" {
+  requires_program socat
+  for ((i = 0; i < 20; i++)); do printf '{"id":1,"op":"put","payload":1000,"args' | timeout 20 socat -u - "UNIX-CONNECT:$socket"; done
+  alone() { [ "$(metric cairn_connections)" = 1 ]; }
   wait_for alone
 }
 

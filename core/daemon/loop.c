@@ -42,6 +42,7 @@ struct loop {
 
 struct loop_watch {
 	uv_poll_t uv;
+	int wanted; /* events, as libuv calls them */
 	void (*fn)(void *arg, unsigned events);
 	void *arg;
 };
@@ -221,8 +222,10 @@ static void on_events(uv_poll_t *h, int status, int events)
 	struct loop_watch *w = h->data;
 	unsigned e = 0;
 
-	if (status < 0) /* the descriptor has an error: whoever reads or writes it will be told */
+	if (status < 0) { /* the descriptor has an error: whoever reads or writes it will be told */
 		e = LOOP_READ | LOOP_WRITE | LOOP_HANGUP;
+		uv_poll_start(h, w->wanted, on_events); /* libuv has stopped it, but there may be more to read */
+	}
 	if (events & UV_READABLE)
 		e |= LOOP_READ;
 	if (events & UV_WRITABLE)
@@ -270,7 +273,8 @@ int loop_watch(struct loop *l, int fd, unsigned events, void (*fn)(void *arg, un
 
 int loop_rewatch(struct loop_watch *w, unsigned events)
 {
-	return events ? uv_poll_start(&w->uv, to_uv(events), on_events) : uv_poll_stop(&w->uv);
+	w->wanted = to_uv(events);
+	return events ? uv_poll_start(&w->uv, w->wanted, on_events) : uv_poll_stop(&w->uv);
 }
 
 void loop_unwatch(struct loop_watch *w)

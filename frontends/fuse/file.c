@@ -167,7 +167,7 @@ static int make_later(struct task *t, struct facts *f, struct cairn_slice part, 
 
 static void do_create(struct task *t)
 {
-	struct fuse_entry_param e = { .generation = 1 };
+	struct fuse_entry_param e = { .generation = 1, .attr_timeout = ATTRIBUTES_S };
 	struct facts f = { 0 };
 	struct cairn_slice part;
 	struct node *n = NULL;

@@ -7,8 +7,11 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include "clock.h"
 #include "mount.h"
 #include "banned.h"
+
+#define READ_ASKS_NS 100000000 /* between two questions about a file that is being read */
 
 void found_free(struct found *f)
 {
@@ -181,6 +184,7 @@ int settle(struct task *t, struct node *parent, struct cairn_slice part, bool se
 		if (!n)
 			return ENOMEM;
 	}
+	n->asked_ns = clock_boot_ns();
 	*out = task_hold(t, n);
 	return r;
 }
@@ -195,6 +199,7 @@ int refresh(struct task *t, struct node *n)
 
 	if (n->listed || n->busy)
 		return 0;
+	n->asked_ns = clock_boot_ns();
 	r = node_key(n, t->m->options.prefix, &key);
 	if (r < 0)
 		return -r;
@@ -374,13 +379,23 @@ static void do_getattr(struct task *t)
 		task_attr(t, n);
 }
 
+static void do_known_attr(struct task *t)
+{
+	task_attr(t, t->node);
+}
+
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct task *t = task_new(req, ino);
 
-	(void)fi;
-	if (t)
-		task_start(t, do_getattr);
+	bool known;
+
+	if (!t)
+		return;
+	/* With a handle it is the kernel that asks, before each read(2): whether the file has grown is seen
+	 * now and then. */
+	known = fi && clock_boot_ns() - t->node->asked_ns < READ_ASKS_NS;
+	task_start(t, known ? do_known_attr : do_getattr);
 }
 
 static void do_readlink(struct task *t)

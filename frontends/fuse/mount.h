@@ -9,6 +9,12 @@
 #include "keymap.h"
 #include "node.h"
 
+/*
+ * How long the kernel may believe attributes, s: the shortest there is, one tick of its clock. Every walk
+ * along a path looks its names up, which brings fresh attributes; this spares the same question a moment
+ * later.
+ */
+#define ATTRIBUTES_S 0.001
 #define TASK_HELD 6
 #define TRIES 8 /* how often a change is made again on a newer value before the caller hears of it */
 

@@ -36,10 +36,11 @@ struct node {
 	struct facts facts;
 	unsigned opens, writers; /* handles of it; of those, with write access */
 	struct content content;
-	bool loaded;      /* CONTENT has the value of FACTS with what was written since */
-	bool busy;        /* its owner commits: what the server says meanwhile may be ours */
-	uint64_t cached;  /* revision of the kernel's pages; 0: none */
-	struct lock lock; /* for whoever changes the value or its place in the store */
+	bool loaded;       /* CONTENT has the value of FACTS with what was written since */
+	bool busy;         /* its owner commits: what the server says meanwhile may be ours */
+	uint64_t cached;   /* revision of the kernel's pages; 0: none */
+	uint64_t asked_ns; /* boot clock, when the server was last asked about it */
+	struct lock lock;  /* for whoever changes the value or its place in the store */
 };
 
 struct nodes {

@@ -181,7 +181,7 @@ void node_stat(struct mount *m, struct node *n, struct stat *st)
 
 void task_entry(struct task *t, struct node *n)
 {
-	struct fuse_entry_param e = { .ino = n->id, .generation = 1 };
+	struct fuse_entry_param e = { .ino = n->id, .generation = 1, .attr_timeout = ATTRIBUTES_S };
 
 	if (!t->req)
 		return;
@@ -194,11 +194,12 @@ void task_entry(struct task *t, struct node *n)
 
 void task_attr(struct task *t, struct node *n)
 {
+	bool fixed = n->id == NODE_ROOT && !*t->m->options.prefix; /* the whole volume: it is no key */
 	struct stat st;
 
 	node_stat(t->m, n, &st);
 	if (t->req)
-		fuse_reply_attr(t->req, &st, 0);
+		fuse_reply_attr(t->req, &st, fixed ? 3600 : ATTRIBUTES_S);
 	t->req = NULL;
 }
 

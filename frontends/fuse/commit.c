@@ -149,10 +149,8 @@ int load(struct task *t, struct node *n)
 	r = fetch(t, n, &c, &revision);
 	if (!r && !n->loaded) {
 		r = adopt(t->m, n, &c);
-		if (!r && revision >= n->facts.revision) {
-			n->facts.revision = revision;
+		if (!r) /* where it is a newer value, the next look brings its other facts */
 			n->facts.size = n->content.len;
-		}
 	}
 	content_free(&c);
 	return r;

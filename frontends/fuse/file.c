@@ -50,6 +50,7 @@ static struct handle *handle_new(struct task *t, struct node *n)
 	h->node = node_hold(n);
 	h->writes = access != O_RDONLY || t->fi.flags & O_TRUNC;
 	h->appends = h->writes && t->fi.flags & O_APPEND;
+	h->made = n->content.dirty && (t->fi.flags & O_TRUNC || !n->facts.file_id);
 	h->revision = n->facts.revision;
 	if (h->writes) {
 		h->pid = t->pid;
@@ -118,7 +119,7 @@ static void do_open(struct task *t)
 	n->opens--;
 	h = r || !t->req ? NULL : handle_new(t, n);
 	if (!h) {
-		if (n->opens == 0 && !n->listed)
+		if (n->opens == 0)
 			unload(t->m, n);
 		task_error(t, r ? r : ENOMEM);
 		return;
@@ -382,13 +383,13 @@ static void do_flush(struct task *t)
 	int r = 0;
 
 	if (n->content.dirty && is_opener(h, t->pid)) {
-		if (h->wrote || h->flushed)
+		if (h->wrote || (h->made && h->flushed))
 			r = save(t, n);
 		else
 			h->flushed = true; /* the shell moves the descriptor to its place before anything is
 					      written */
 		if (!r && !n->content.dirty)
-			h->wrote = false;
+			h->wrote = h->made = false;
 	}
 	task_error(t, r);
 }
@@ -414,7 +415,7 @@ static void do_fsync(struct task *t)
 	int r = save(t, h->node);
 
 	if (!r)
-		h->wrote = false;
+		h->wrote = h->made = false;
 	task_error(t, r);
 }
 
@@ -435,7 +436,7 @@ static void do_release(struct task *t)
 	struct node *n = h->node;
 	int r = 0;
 
-	if (h->writes && n->content.dirty && (h->wrote || n->writers == 1))
+	if (h->writes && n->content.dirty && (h->wrote || h->made || n->writers == 1))
 		r = save(t, n);
 	if (r && n->writers == 1) {
 		t->m->lost++;

@@ -72,7 +72,8 @@ struct handle {
 	struct node *node; /* a reference */
 	bool writes, appends;
 	bool wrote;        /* something was written or truncated through it since the last commit */
-	bool flushed;      /* its opener has flushed it once with nothing written */
+	bool made;         /* its open made or emptied the file, and that is not committed yet */
+	bool flushed;      /* its opener has closed it once with nothing written */
 	pid_t pid, tgid;   /* thread and process that opened it; of those that write */
 	uint64_t revision; /* that it reads, where the value is not in the node's content */
 };

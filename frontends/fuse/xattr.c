@@ -177,12 +177,14 @@ static int set(struct task *t, const char *name, const struct cairn_slice *value
 	for (int i = 0; i < TRIES && (!r || r == EAGAIN); i++) {
 		MSG attributes = { 0 };
 		struct cairn_slice old;
+		uint64_t revision;
 		bool there;
 		size_t mark, item;
 
 		r = refresh(t, n);
 		if (r)
 			return r;
+		revision = n->facts.revision;
 		there = facts_xattr(&n->facts, name, &old);
 		if (there ? t->flags & XATTR_CREATE : !value || t->flags & XATTR_REPLACE)
 			return there ? EEXIST : ENODATA;
@@ -194,9 +196,10 @@ static int set(struct task *t, const char *name, const struct cairn_slice *value
 			cairn_msg_bytes(&attributes, CAIRN_F_VALUE, *value);
 		cairn_msg_close(&attributes, item);
 		cairn_msg_close(&attributes, mark);
-		r = set_attributes(t, n, &attributes, n->facts.revision);
+		r = set_attributes(t, n, &attributes, revision);
 		if (!r) {
-			n->facts.revision--; /* so that the next look takes what the store made of it */
+			n->facts.revision =
+				revision; /* so that the next look takes what the store made of it */
 			return 0;
 		}
 	}

@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include "btree.h"
 #include "le.h"
+#include "slab.h"
 #include "banned.h"
 
 #define LEAF_MAX 60  /* entries of a leaf: its node stays below 1 KiB */
@@ -117,7 +118,8 @@ struct btree {
 	struct btree_version *newest_pin;
 	uint64_t pin_count;
 
-	/* The batch; the writer's alone. */
+	/* The writer's alone: where objects come from and go to, and the batch. */
+	struct slab *slab;
 	uint64_t now;    /* its number */
 	uint64_t pinned; /* number of the newest pinned version when it began, 0 for none */
 	struct node *root;
@@ -134,7 +136,7 @@ struct btree {
 
 static void *object_new(struct btree *t, enum kind kind, size_t size)
 {
-	struct object *o = malloc(size);
+	struct object *o = slab_take(t->slab, size);
 
 	if (!o)
 		return NULL;
@@ -252,15 +254,33 @@ static unsigned lower(const uint64_t *heads, unsigned n, uint64_t head)
 	while (n > 1) {
 		unsigned half = n / 2;
 
-		p = p[half - 1] < head ? p + half : p;
+		p += half & (0u - (p[half - 1] < head)); /* no branch: it could not be foretold */
 		n -= half;
 	}
 	return (unsigned)(p - heads) + (*p < head);
 }
 
+/* Whether N bytes are equal; for short keys quicker than a call. */
+static inline bool same(const unsigned char *a, const unsigned char *b, size_t n)
+{
+	uint64_t differ = 0;
+	size_t i = 0;
+
+	if (n < 8) {
+		for (; i < n; i++)
+			differ |= a[i] ^ b[i];
+		return !differ;
+	}
+	for (; i + 8 < n && !differ; i += 8)
+		differ = le64_get(a + i) ^ le64_get(b + i);
+	return !differ && le64_get(a + n - 8) == le64_get(b + n - 8);
+}
+
 /* How KEY compares with the bytes that all keys of a node share with ONE of them. */
 static int against_skip(struct cairn_slice key, struct cairn_slice one, size_t skip)
 {
+	if (key.len >= skip && same(key.data, one.data, skip))
+		return 0;
 	int c = cairn_slice_cmp(cairn_slice(key.data, key.len < skip ? key.len : skip),
 				cairn_slice(one.data, skip));
 
@@ -274,33 +294,44 @@ static void prefetch(const struct node *n)
 		__builtin_prefetch((const char *)n + i);
 }
 
-/* The entry with KEY, or -1; touches no entry but the one that may be it. */
-static int leaf_lookup(const struct leaf *l, struct cairn_slice key)
+/* Among the entries LOW to HIGH, which have the head of KEY: how many in all are below KEY. */
+static unsigned leaf_among(const struct leaf *l, unsigned low, unsigned high, struct cairn_slice key)
 {
-	unsigned low, high, n = l->node.count;
-	uint64_t head;
-
-	if (n == 0 || key.len < l->node.skip)
-		return -1;
-	head = head_of(key, l->node.skip);
-	low = lower(l->heads, n, head);
-	if (low == n || l->heads[low] != head)
-		return -1;
-	for (high = low + 1; high < n && l->heads[high] == head; high++)
-		;
 	while (low < high) {
 		unsigned middle = (low + high) / 2;
 		struct entry *e = __atomic_load_n(&l->entries[middle], __ATOMIC_ACQUIRE);
-		int c = cairn_slice_cmp(entry_key(e), key);
 
-		if (c == 0)
-			return (int)middle;
-		if (c < 0)
+		if (cairn_slice_cmp(entry_key(e), key) < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return -1;
+	return low;
+}
+
+/* The entry with KEY, or NULL, and its place; touches no entry but the one that may be it. */
+static struct entry *leaf_lookup(const struct leaf *l, struct cairn_slice key, unsigned *at)
+{
+	unsigned low, high, n = l->node.count;
+	struct entry *e;
+	uint64_t head;
+
+	if (key.len < l->node.skip)
+		return NULL;
+	head = head_of(key, l->node.skip);
+	low = lower(l->heads, n, head);
+	if (low == n || l->heads[low] != head)
+		return NULL;
+	if (low + 1 < n && l->heads[low + 1] == head) {
+		for (high = low + 2; high < n && l->heads[high] == head; high++)
+			;
+		low = leaf_among(l, low, high, key);
+		if (low == high)
+			return NULL;
+	}
+	*at = low;
+	e = __atomic_load_n(&l->entries[low], __ATOMIC_ACQUIRE);
+	return e->object.key_len == key.len && same(e->bytes, key.data, key.len) ? e : NULL;
 }
 
 /* How many entries are below KEY. */
@@ -319,16 +350,7 @@ static unsigned leaf_place(const struct leaf *l, struct cairn_slice key)
 	low = lower(l->heads, n, head);
 	for (high = low; high < n && l->heads[high] == head; high++)
 		;
-	while (low < high) {
-		unsigned middle = (low + high) / 2;
-		struct entry *e = __atomic_load_n(&l->entries[middle], __ATOMIC_ACQUIRE);
-
-		if (cairn_slice_cmp(entry_key(e), key) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return leaf_among(l, low, high, key);
 }
 
 /* The child that KEY belongs to. */
@@ -704,8 +726,9 @@ static int insert(struct btree *t, struct path *path, struct entry *e)
 	return 0;
 }
 
-/* The leaf for KEY, made where the tree is empty, and the place of KEY in it or -1. */
-static int find_place(struct btree *t, struct cairn_slice key, struct path *path, int *at)
+/* The leaf for KEY, made where the tree is empty, and the entry of KEY or NULL. */
+static int find_place(struct btree *t, struct cairn_slice key, struct path *path, struct entry **old,
+		      unsigned *at)
 {
 	if (!t->root) {
 		t->root = node_new(t, LEAF);
@@ -713,22 +736,23 @@ static int find_place(struct btree *t, struct cairn_slice key, struct path *path
 			return -ENOMEM;
 	}
 	descend(t->root, key, path);
-	*at = leaf_lookup(path->leaf, key);
+	*old = leaf_lookup(path->leaf, key, at);
 	return 0;
 }
 
 int btree_put(struct btree *t, struct cairn_slice key, const struct iovec *value, int count)
 {
+	struct entry *e, *old;
 	struct path path;
-	struct entry *e;
-	int at, r = find_place(t, key, &path, &at);
+	unsigned at;
+	int r = find_place(t, key, &path, &old, &at);
 
 	if (r)
 		return r;
 	e = entry_new(t, key, value, count, &r);
 	if (!e)
 		return r;
-	return at >= 0 ? replace(t, &path, (unsigned)at, e) : insert(t, &path, e);
+	return old ? replace(t, &path, at, e) : insert(t, &path, e);
 }
 
 /* Delete */
@@ -868,7 +892,7 @@ static int cut(struct btree *t, struct node **link, const struct range *range)
 	return t->keys != keys && in->node.count > 1 ? tidy(t, in, from) : 0;
 }
 
-static int delete (struct btree *t, const struct range *range)
+static int erase(struct btree *t, const struct range *range)
 {
 	int r = t->root ? cut(t, &t->root, range) : 0;
 
@@ -891,41 +915,40 @@ int btree_delete(struct btree *t, struct cairn_slice key)
 {
 	struct range range = { .from = key, .one = true };
 	struct path path;
+	unsigned at;
 
 	if (!t->root)
 		return 0;
 	descend(t->root, key, &path);
-	return leaf_lookup(path.leaf, key) < 0 ? 0 : delete (t, &range);
+	return leaf_lookup(path.leaf, key, &at) ? erase(t, &range) : 0;
 }
 
 int btree_delete_range(struct btree *t, struct cairn_slice from, struct cairn_slice to)
 {
 	struct range range = { .from = from, .to = to, .open = to.len == 0 };
 
-	return to.len && cairn_slice_cmp(from, to) >= 0 ? 0 : delete (t, &range);
+	return to.len && cairn_slice_cmp(from, to) >= 0 ? 0 : erase(t, &range);
 }
 
 int btree_update(struct btree *t, struct cairn_slice key, btree_decide_fn *decide, void *arg)
 {
-	struct cairn_slice old = { 0 };
 	const struct iovec *value = NULL;
+	struct entry *e, *old;
 	struct path path;
-	struct entry *e;
-	int at, count, r = find_place(t, key, &path, &at);
+	unsigned at;
+	int count, r = find_place(t, key, &path, &old, &at);
 
 	if (r)
 		return r;
-	if (at >= 0)
-		old = entry_value(path.leaf->entries[at]);
-	count = decide(arg, at >= 0, old, &value);
+	count = decide(arg, old != NULL, old ? entry_value(old) : cairn_slice(NULL, 0), &value);
 	if (count < 0)
-		return at >= 0 ? delete (t, &(struct range){ .from = key, .one = true }) : 0;
+		return old ? erase(t, &(struct range){ .from = key, .one = true }) : 0;
 	if (count == 0)
 		return 0;
 	e = entry_new(t, key, value, count, &r);
 	if (!e)
 		return r;
-	return at >= 0 ? replace(t, &path, (unsigned)at, e) : insert(t, &path, e);
+	return old ? replace(t, &path, at, e) : insert(t, &path, e);
 }
 
 /* Reclaim */
@@ -983,7 +1006,7 @@ static void free_all(struct btree *t, struct object *dead)
 		struct object *next = dead->next;
 
 		bytes += dead->size;
-		free(dead);
+		slab_give(t->slab, dead, dead->size);
 		dead = next;
 	}
 	if (bytes)
@@ -1111,8 +1134,6 @@ static struct btree_version *pin(struct btree *t, struct btree_version *v)
 
 static void unpin(struct btree *t, struct btree_version *v)
 {
-	struct object *dead = NULL;
-
 	pthread_mutex_lock(&t->lock);
 	if (--v->uses == 0) {
 		if (v->newer)
@@ -1123,10 +1144,8 @@ static void unpin(struct btree *t, struct btree_version *v)
 			v->older->newer = v->newer;
 		t->pin_count--;
 		queue_join(&t->again, &v->held);
-		collect(t, 256, &dead);
 	}
 	pthread_mutex_unlock(&t->lock);
-	free_all(t, dead);
 }
 
 struct btree_version *btree_snapshot(struct btree *t)
@@ -1173,7 +1192,8 @@ bool btree_get(struct btree_guard *guard, struct btree_version *snapshot, struct
 {
 	struct btree_version *v = snapshot ? snapshot : guard->version;
 	struct node *n = v->root;
-	int at;
+	struct entry *e;
+	unsigned at;
 
 	if (!n)
 		return false;
@@ -1181,10 +1201,10 @@ bool btree_get(struct btree_guard *guard, struct btree_version *snapshot, struct
 		n = as_inner(n)->children[inner_place(as_inner(n), key)];
 		prefetch(n);
 	}
-	at = leaf_lookup(as_leaf(n), key);
-	if (at < 0)
+	e = leaf_lookup(as_leaf(n), key, &at);
+	if (!e)
 		return false;
-	*value = entry_value(visible(__atomic_load_n(&as_leaf(n)->entries[at], __ATOMIC_ACQUIRE), v->number));
+	*value = entry_value(visible(e, v->number));
 	return true;
 }
 
@@ -1313,8 +1333,10 @@ struct btree *btree_new(uint64_t limit)
 	queue_init(&t->fresh);
 	queue_init(&t->again);
 	t->now = 1;
-	v = object_new(t, VERSION, sizeof(*v));
+	t->slab = slab_new();
+	v = t->slab ? object_new(t, VERSION, sizeof(*v)) : NULL;
 	if (!v) {
+		slab_free(t->slab);
 		pthread_mutex_destroy(&t->lock);
 		free(t);
 		return NULL;
@@ -1345,6 +1367,7 @@ void btree_free(struct btree *t)
 	free_all(t, t->retired);
 	free_all(t, t->fresh.first);
 	free_all(t, t->again.first);
+	slab_free(t->slab);
 	free(t->undo);
 	pthread_mutex_destroy(&t->lock);
 	free(t);

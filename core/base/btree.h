@@ -82,8 +82,11 @@ struct btree_iter *btree_iter_open(struct btree *t, struct btree_version *snapsh
 bool btree_next(struct btree_iter *it, struct cairn_slice *key, struct cairn_slice *value);
 void btree_iter_close(struct btree_iter *it);
 
-/* Free at most LIMIT pieces of memory that nobody sees any more; batches do so by themselves. Whether some
- * may be left. */
+/*
+ * Look at most at LIMIT pieces of memory that were replaced and free those that nobody sees any more; batches
+ * do so by themselves for about what they replace. Whether there is more to look at. The writer's thread,
+ * outside of a batch.
+ */
 bool btree_reclaim(struct btree *t, size_t limit);
 
 struct btree_facts {

@@ -3,7 +3,7 @@ noinst_LTLIBRARIES += libbase.la
 libbase_la_SOURCES = %D%/errors.c %D%/message.c %D%/operations.c %D%/le.h %D%/banned.h \
 	%D%/crc32c.c %D%/crc32c.h %D%/files.c %D%/files.h %D%/sys.c %D%/sys.h %D%/clock.c %D%/clock.h \
 	%D%/buffer.c %D%/buffer.h %D%/prometheus.c %D%/prometheus.h %D%/nearest.c %D%/nearest.h \
-	%D%/btree.c %D%/btree.h
+	%D%/btree.c %D%/btree.h %D%/slab.c %D%/slab.h
 libbase_la_CPPFLAGS = $(BASE_CPPFLAGS)
 EXTRA_DIST += %D%/README.md %D%/message.md
 
@@ -22,7 +22,12 @@ check_PROGRAMS += t/unit/u-btree
 TESTS += t/unit/u-btree
 t_unit_u_btree_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_btree_LDADD = libbase.la
-t_unit_u_btree_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=realloc
+t_unit_u_btree_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=slab_take,--wrap=realloc
+
+check_PROGRAMS += t/unit/u-slab
+TESTS += t/unit/u-slab
+t_unit_u_slab_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_slab_LDADD = libbase.la
 
 # Speed of the tree alone; not part of the checks: make t/bench/btree
 EXTRA_PROGRAMS += t/bench/btree

@@ -6,18 +6,19 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include "btree.h"
+#include "slab.h"
 #include "tap.h"
 
-void *__real_malloc(size_t size);
+void *__real_slab_take(struct slab *s, size_t size);
 void *__real_realloc(void *p, size_t size);
-void *__wrap_malloc(size_t size);
+void *__wrap_slab_take(struct slab *s, size_t size);
 void *__wrap_realloc(void *p, size_t size);
 
 static long fail_at = -1; /* the allocation that fails; -1: none */
 
-void *__wrap_malloc(size_t size)
+void *__wrap_slab_take(struct slab *s, size_t size)
 {
-	return fail_at >= 0 && fail_at-- == 0 ? NULL : __real_malloc(size);
+	return fail_at >= 0 && fail_at-- == 0 ? NULL : __real_slab_take(s, size);
 }
 
 void *__wrap_realloc(void *p, size_t size)

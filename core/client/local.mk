@@ -19,7 +19,10 @@ BATS += t/4100-libcairn.bats t/4110-failover.bats t/8100-retry.bats
 t_unit_u_client_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_client_LDADD = libclient.la
 
-check_PROGRAMS += t/stress/retry
+check_PROGRAMS += t/stress/retry t/stress/counters
+EXTRA_DIST += t/stress/node.h
+t_stress_counters_CPPFLAGS = $(TEST_CPPFLAGS)
+t_stress_counters_LDADD = libclient.la
 t_stress_retry_CPPFLAGS = $(TEST_CPPFLAGS)
 t_stress_retry_LDADD = libclient.la
 t_unit_u_value_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/core/client

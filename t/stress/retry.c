@@ -7,11 +7,8 @@
  * to two puts; a store that is further than the answers say has applied something twice.
  */
 #include <cairn/client.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <unistd.h>
-#include <sys/wait.h>
 #include "clock.h"
+#include "node.h"
 #include "tap.h"
 
 #define KEYS 64
@@ -27,8 +24,7 @@ struct put {
 };
 
 struct run {
-	char **cairnd; /* argv */
-	pid_t pid;
+	struct node node;
 	struct cairn *c;
 	unsigned submitted, answered, failed;
 	uint64_t *revisions; /* of the answers */
@@ -39,34 +35,14 @@ struct run {
 	bool load;
 };
 
-static void start(struct run *r)
-{
-	int ready[2];
-	char byte;
-
-	if (pipe2(ready, O_CLOEXEC) < 0)
-		bail("no pipe");
-	r->pid = fork();
-	if (r->pid == 0) {
-		if (ready[1] == 9 ? fcntl(9, F_SETFD, 0) : dup2(ready[1], 9) < 0)
-			_exit(127);
-		execv(r->cairnd[0], r->cairnd);
-		_exit(127);
-	}
-	close(ready[1]);
-	if (r->pid < 0 || read(ready[0], &byte, 1) != 1)
-		bail("cairnd did not become ready");
-	close(ready[0]);
-}
-
 /* End cairnd; the load goes on while it does what a clean end needs. */
 static void stop(struct run *r, int signal)
 {
-	kill(r->pid, signal);
-	while (signal == SIGTERM && waitpid(r->pid, NULL, WNOHANG) == 0)
+	kill(r->node.pid, signal);
+	while (signal == SIGTERM && waitpid(r->node.pid, NULL, WNOHANG) == 0)
 		cairn_dispatch(r->c, 1);
 	if (signal == SIGKILL)
-		waitpid(r->pid, NULL, 0);
+		waitpid(r->node.pid, NULL, 0);
 }
 
 static void submit(struct run *r);
@@ -201,23 +177,14 @@ int main(int argc, char **argv)
 {
 	struct run r = { 0 };
 	struct cairn_options o = { .timeout_ms = 60000, .persistent = true, .face = "stress" };
-	char servers[300], data[256], socket[256];
 	int rounds = argc > 3 ? (int)strtol(argv[1], NULL, 10) : 0;
-	char *cairnd[64] = { argv[3],      "--data", data, "--socket",
-			     socket,       "--name", "n1", "--exit-with-parent",
-			     "--ready-fd", "9" };
 
-	if (rounds < 1 || argc > 50)
+	if (rounds < 1)
 		bail("usage: retry ROUNDS FOLDER CAIRND [OPTION…]");
-	snprintf(data, sizeof(data), "%s/data", argv[2]);
-	snprintf(socket, sizeof(socket), "%s/socket", argv[2]);
-	snprintf(servers, sizeof(servers), "unix:%s", socket);
-	for (int i = 4; i < argc; i++)
-		cairnd[6 + i] = argv[i];
-	r.cairnd = cairnd;
-	o.servers = servers;
+	node_make(&r.node, argv[2], argv + 3);
+	o.servers = r.node.server;
 	srandom((unsigned)getpid());
-	start(&r);
+	node_start(&r.node);
 	if (cairn_open(&r.c, &o, &r.first))
 		bail("%s", r.first.message);
 	r.load = true;
@@ -226,7 +193,7 @@ int main(int argc, char **argv)
 	for (int i = 0; i < rounds; i++) {
 		work(&r, 5 + (unsigned)random() % 60);
 		stop(&r, i % 5 == 4 ? SIGTERM : SIGKILL);
-		start(&r);
+		node_start(&r.node);
 	}
 	r.load = false;
 	while (cairn_pending(r.c))

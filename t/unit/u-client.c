@@ -1,6 +1,7 @@
 /* libcairn against servers made here, which answer late, torn, twice, wrongly or not at all. */
 #include <cairn/client.h>
 #include <poll.h>
+#include <sys/wait.h>
 #include "fake.h"
 
 static struct cairn *handle(const char *servers, uint64_t timeout_ms)
@@ -695,6 +696,51 @@ static void refused(void)
 	cairn_close(c);
 }
 
+/* What the child of a fork frees stays whole for its parent. */
+static void after_fork(void)
+{
+	struct cairn_error e = { 0 };
+	struct fake f;
+	struct cairn *c;
+	int status = -1;
+	pid_t pid;
+
+	fake_start(&f, serve_one_key, NULL);
+	c = handle(f.server, 0);
+	cairn_put(c, NULL, cairn_str("k"), cairn_str("v"), NULL, &e);
+	pid = fork();
+	if (pid == 0) {
+		cairn_close(c);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	is_int(status, 0, "a child closes its copy of a handle");
+	is_int(cairn_put(c, NULL, cairn_str("k"), cairn_str("v"), NULL, &e), 0,
+	       "the parent goes on with it: %s", e.message);
+	cairn_close(c);
+	fake_stop(&f);
+	is_int(f.connections, 1, "over the same connection");
+}
+
+static void bounded_memory(void)
+{
+	struct cairn *c = handle("/nowhere", 0);
+	struct cairn_msg m = { 0 };
+	int good = 0, taken = 0;
+
+	cairn_msg_start(&m, CAIRN_OP_PUT);
+	memset(cairn_msg_room(&m, CAIRN_F_VALUE, 1 << 20), 0, 1 << 20);
+	while (taken < 100 && cairn_submit(c, &m, count_good, &good) == 0)
+		taken++;
+	is_int(taken, 63, "a handle keeps at most 64 MiB of requests");
+	cairn_dispatch(c, -1);
+	is_int(cairn_pending(c), 0, "all of them end when nobody is there");
+	is_int(good, 0, "without success");
+	is_int(cairn_submit(c, &m, count_good, &good), 0, "then there is room again");
+	cairn_msg_free(&m);
+	cairn_close(c);
+}
+
 int main(void)
 {
 	common_calls();
@@ -711,5 +757,7 @@ int main(void)
 	restart_is_survived();
 	streams();
 	window_of_writes();
+	after_fork();
+	bounded_memory();
 	return tap_done();
 }

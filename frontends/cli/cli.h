@@ -19,6 +19,7 @@ struct cli {
 	char *mount_volume;   /* that of a key given as a file of a mount; owned */
 	char *mount_servers;  /* and its servers; owned */
 	uint64_t timeout_ms;  /* --timeout; 0: the usual one */
+	uint64_t patience_ms; /* of completion, which must not keep anybody waiting; 0: none */
 	enum format format;
 	bool literal; /* --key: keys are never looked for on a mount */
 	bool out_terminal, err_terminal, utf8, colour;

@@ -169,7 +169,7 @@ void complete(struct cli *c, const struct word *words, size_t n, complete_fn *fn
 	for (size_t i = 0; i + 1 < n; i++)
 		ended = ended || strcmp(words[i].text, "--") == 0;
 	general_set(c, &a);
-	c->timeout_ms = PATIENCE_MS;
+	c->patience_ms = PATIENCE_MS;
 	waiting = n > 1 && !ended ? option_waiting(&a, words[n - 2].text) : NULL;
 	if (waiting) {
 		offer_argument(&k, waiting);
@@ -184,8 +184,13 @@ void complete(struct cli *c, const struct word *words, size_t n, complete_fn *fn
 		offer_operand(&k, a.verb->operands[a.count < 2 ? a.count : 2]);
 	}
 	arguments_free(&a);
-	if (c->in_shell)
-		*c = before;
+	if (c->in_shell) {
+		c->volume = before.volume;
+		c->timeout_ms = before.timeout_ms;
+		c->format = before.format;
+		c->literal = before.literal;
+		c->patience_ms = 0;
+	}
 }
 
 /* A candidate a line, with its help behind a tab. */

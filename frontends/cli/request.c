@@ -44,6 +44,8 @@ enum cairn_code call_stream(struct cli *c, struct cairn_msg *m, cairn_event_fn *
 	struct cairn *client = cli_client(c);
 	enum cairn_code code;
 
+	if (c->patience_ms)
+		cairn_msg_u64(m, CAIRN_F_TIMEOUT_MS, c->patience_ms);
 	if (client && event)
 		code = cairn_stream(client, m, event, arg, r);
 	else if (client)

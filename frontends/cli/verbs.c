@@ -207,9 +207,8 @@ const struct verb verbs[] = {
 	  .group = "data",
 	  .synopsis = "KEY VALUE\nKEY @FILE\nKEY -\n--value TEXT KEY",
 	  .help = "write a key's value, and print its revision",
-	  .page = "The value is the text VALUE, the content of a FILE, or (-) standard input, which may be a "
-		  "pipe without an end "
-		  "in sight: a value is sent in pieces and appears as a whole. @@x is the text @x; --value "
+	  .page = "The value is the text VALUE, the content of a FILE, or (-) standard input. It is sent in "
+		  "pieces and appears as a whole. @@x is the text @x; --value "
 		  "takes any text as it "
 		  "is.\n\n"
 		  "A condition that does not hold is the error conflict (exit status 3), and nothing is "

@@ -1,7 +1,7 @@
 /*
- * An engine whose Nth call fails, for every N: the store stops with the reason and nothing half done is left;
- * opened again, it goes on, and ends where a run without faults ends. A full disk refuses a batch and stops
- * nothing.
+ * An engine whose Nth call fails, and an Nth allocation that does, for every N: the store stops with the
+ * reason and nothing half done is left; opened again, it goes on, and ends where a run without faults ends. A
+ * full disk refuses a batch and stops nothing.
  */
 #include <errno.h>
 #include "storehouse.h"
@@ -14,7 +14,36 @@ static int failure;
 
 static bool fails(void)
 {
-	return failure != -ENOSPC && countdown && --countdown == 0;
+	return failure == -EIO && countdown && --countdown == 0;
+}
+
+/* Allocations of the store (the engine's are its own): linked with --wrap. */
+static bool applying;
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__real_realloc(void *p, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+
+static bool no_memory(void)
+{
+	return applying && failure == -ENOMEM && countdown && --countdown == 0;
+}
+
+void *__wrap_malloc(size_t size)
+{
+	return no_memory() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+	return no_memory() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *p, size_t size)
+{
+	return no_memory() ? NULL : __real_realloc(p, size);
 }
 
 /* Only a write finds a disk full. */
@@ -120,7 +149,9 @@ static enum cairn_code do_step(struct house *h, unsigned n)
 
 	make_step(h, n);
 	c.message = cairn_msg_slice(&h->command);
+	applying = true;
 	code = store_apply(h->store, &c, 1, false, &h->error);
+	applying = false;
 	if (!code && c.code)
 		bail("step %u failed: %s", n, h->error.message);
 	return code;
@@ -154,6 +185,7 @@ static bool scene(long nth, int error, struct store_facts *facts, const char **w
 			*wrong = "no reason was given";
 		if (error == -ENOSPC && code != CAIRN_E_FULL)
 			*wrong = "a full disk was another error";
+		cairn_msg_free(&h.answer); /* its failure sticks */
 		if (error != -ENOSPC) {
 			if (store_apply(h.store, &(struct store_command){ 0 }, 1, false, &h.error) != code)
 				*wrong = "a stopped store went on";
@@ -189,6 +221,13 @@ int main(void)
 	ok(!wrong, "each of %ld calls of the engine failed once, and the store recovered%s%s", n - 1,
 	   wrong ? ": " : "", wrong ? wrong : "");
 	ok(n > 40, "there were enough of them");
+	wrong = NULL;
+	for (n = 1; scene(n, -ENOMEM, &got, &wrong) && !wrong; n++)
+		if (memcmp(&want, &got, sizeof(want)) != 0)
+			wrong = "the end is another one";
+	ok(!wrong, "each of %ld allocations failed once, and the store recovered%s%s", n - 1,
+	   wrong ? ": " : "", wrong ? wrong : "");
+	ok(n > 5, "there were enough of them");
 	wrong = NULL;
 	for (n = 1; scene(n, -ENOSPC, &got, &wrong) && !wrong; n++)
 		if (memcmp(&want, &got, sizeof(want)) != 0)

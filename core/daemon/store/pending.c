@@ -108,7 +108,7 @@ void pending_reset(struct pending *p)
 			for (; p->table[slot]; slot = (slot + 1) & (p->slots - 1))
 				p->table[slot] = 0;
 		}
-	} else {
+	} else if (p->count) {
 		memset(p->table, 0, p->slots * sizeof(*p->table));
 	}
 	p->count = 0;

@@ -7,6 +7,7 @@ libstore_la_SOURCES = %D%/store.h %D%/store.c %D%/state.h %D%/hash.h %D%/hash.c 
 	%D%/upload.c %D%/edit.c %D%/guards.c %D%/txn.c %D%/move.c %D%/check.c %D%/read.h %D%/read.c %D%/scan.c %D%/verify.c
 libstore_la_CPPFLAGS = $(DAEMON_CPPFLAGS)
 
+BATS += t/9000-store-model.bats
 EXTRA_DIST += %D%/rows.md %D%/README.md
 
 STORE_TESTS = t/unit/u-rows t/unit/u-store t/unit/u-requests t/unit/u-store-model t/unit/u-store-threads \

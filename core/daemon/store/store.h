@@ -71,19 +71,25 @@ enum cairn_code store_check(struct store *s, unsigned op, struct cairn_slice fie
 enum { STORE_NO_WAIT = 1 << 0 }; /* return with *AGAIN set instead of waiting for a disk */
 
 /*
- * Reads. FIELDS are the arguments of the operation; the answer's fields are added to ANSWER (which the caller
- * began). AGAIN (may be NULL unless flags has NO_WAIT) is set, and nothing added, where a disk would have to
- * be waited for. get: KEY, META_ONLY, OFFSET, LENGTH → KEY, VALUE, REVISION, SIZE, … At most
- * CAIRN_PAYLOAD_MAX bytes of value are given in one answer; a larger value's SIZE says that there is more,
- * and the caller asks for the next range with guard-by-revision: a get with REVISION answers CONFLICT when
- * the key has another one by now.
+ * Reads, beside the applying thread, from any thread. FIELDS are the arguments of the operation; the answer's
+ * fields are added to ANSWER (which the caller began). AGAIN (may be NULL unless flags has NO_WAIT) is set,
+ * and nothing added, where a disk would have to be waited for.
+ */
+/*
+ * get: KEY, META_ONLY, OFFSET, LENGTH, REVISION → KEY, REVISION, SIZE, KIND (where it is no value), VALUE;
+ * with META_ONLY everything that is known and no VALUE. At most CAIRN_PAYLOAD_MAX bytes of value are given in
+ * one answer: SIZE says that there is more, and the caller asks for the next range with the REVISION that it
+ * got, which answers CONFLICT where the key has another one by now. NOT_FOUND, CORRUPT.
  */
 enum cairn_code store_get(struct store *s, struct cairn_slice fields, unsigned flags,
 			  struct cairn_msg *answer, bool *again, struct cairn_error *error);
 /*
- * scan: one page of about MAX_BYTES: FROM, TO, PREFIX, DELIMITER, LIMIT, REVERSE, KEYS_ONLY, CURSOR → ROW…,
- * and CURSOR where more rows follow. Each ROW has the fields of get without VALUE (with it for small ones
- * unless KEYS_ONLY); a folded one KEY and FOLDER.
+ * scan: one page of about MAX_BYTES: FROM, TO, PREFIX, DELIMITER (one byte), LIMIT (0: none), REVERSE,
+ * KEYS_ONLY, META_ONLY, CURSOR → ROW…, COUNT of the rows in this page, and CURSOR where more follow. A row
+ * has KEY and, unless KEYS_ONLY, everything that is known of the record, and its VALUE where that stands in
+ * the record and META_ONLY is not set. A folded row has KEY (the folder), FOLDER and, where the delimiter is
+ * '/' and unless KEYS_ONLY, COUNT (the names in it) and what is known of its marker, the key that is the
+ * folder itself. A page is of one moment where the engine has snapshots; pages are not.
  */
 enum cairn_code store_scan(struct store *s, struct cairn_slice fields, unsigned flags, size_t max_bytes,
 			   struct cairn_msg *answer, bool *again, struct cairn_error *error);

@@ -45,7 +45,7 @@ struct load {
 	unsigned char *in; /* owned, INPUT bytes */
 	size_t in_len;
 	size_t payload; /* bytes behind a JSON line that are still to be skipped */
-	uint64_t sent, done, misses, random;
+	uint64_t sent, done, random;
 	uint64_t bucket[BUCKETS];
 };
 

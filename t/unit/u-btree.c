@@ -180,7 +180,7 @@ static void against_model(void)
 	bool good = true, old_good = true, facts_good = true;
 	struct btree_tag tag = { 0 };
 
-	for (uint32_t batch = 1; batch <= 1500; batch++) {
+	for (uint32_t batch = 1; batch <= 800; batch++) {
 		uint32_t k = dice(KEPT), steps = dice(60);
 		bool give_up = dice(10) == 0;
 
@@ -210,7 +210,7 @@ static void against_model(void)
 			kept[k] = NULL;
 		}
 	}
-	ok(good, "1500 batches give what the model has, both ways and between bounds");
+	ok(good, "800 batches give what the model has, both ways and between bounds");
 	ok(old_good, "snapshots do not change, those from the middle of a batch neither");
 	ok(facts_good, "keys and tag are counted");
 	for (int k = 0; k < KEPT; k++)
@@ -363,7 +363,7 @@ static void together(void)
 	pthread_t threads[3];
 	struct iovec iov;
 
-	for (uint32_t batch = 0; batch < 4000 || (batch < 100000 && atomic_load(&s.reads) < 300); batch++) {
+	for (uint32_t batch = 0; batch < 1500 || (batch < 100000 && atomic_load(&s.reads) < 300); batch++) {
 		btree_begin(s.tree);
 		iov = value_of(bytes, batch + 1);
 		for (uint32_t i = 0; i < SHARED;

@@ -60,6 +60,17 @@ static void list(struct scene *s, struct cairn_msg *ask, struct cairn_msg *answe
 		atomic_fetch_add(&s->torn, 1);
 }
 
+/* Arguments are checked beside the applying thread, too. */
+static void check_put(struct scene *s, struct cairn_msg *ask)
+{
+	struct cairn_error error;
+
+	cairn_msg_start(ask, CAIRN_OP_PUT);
+	cairn_msg_text(ask, CAIRN_F_KEY, "dir/long");
+	if (store_check(s->store, CAIRN_OP_PUT, cairn_message_fields(cairn_msg_slice(ask)), &error))
+		atomic_fetch_add(&s->failed, 1);
+}
+
 static void *reader(void *arg)
 {
 	struct cairn_msg ask = { 0 }, answer = { 0 };
@@ -69,6 +80,7 @@ static void *reader(void *arg)
 	while (!atomic_load(&s->end)) {
 		get_long(s, &ask, &answer);
 		list(s, &ask, &answer);
+		check_put(s, &ask);
 		store_facts(s->store, &facts);
 		atomic_fetch_add(&s->reads, 1);
 	}
@@ -123,6 +135,7 @@ static void run(const char *engine)
 	for (unsigned round = 0; round < 150 || atomic_load(&s.reads) < 50; round++) {
 		put_long(&h, (unsigned char)('a' + round % 26));
 		move_pair(&h, round);
+		house_delete(&h, "nothing"); /* fails, and is undone */
 	}
 	atomic_store(&s.end, true);
 	for (int i = 0; i < READERS; i++)

@@ -225,9 +225,7 @@ enum cairn_code store_apply(struct store *s, struct store_command *commands, siz
 	if (s->stop.code && error)
 		*error = s->stop;
 	if (code == CAIRN_E_FULL) { /* the engine has seen nothing of it: as if it had never come */
-		/* All but the settings, which no command changes and which checks read meanwhile. */
-		memcpy(&s->meta, &s->published, offsetof(struct meta, key_max));
-		s->meta.rows = s->published.rows;
+		s->meta = s->published;
 		s->stop = (struct cairn_error){ 0 };
 		return requests_reload(s) ? s->stop.code : code;
 	}

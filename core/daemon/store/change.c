@@ -32,10 +32,10 @@ enum cairn_code work_key(struct work *w, struct cairn_slice key)
 
 	if (!key.len)
 		return cairn_fail(w->error, CAIRN_E_INVALID, "a key has at least one byte");
-	if (key.len > w->s->meta.key_max)
+	if (key.len > w->s->key_max)
 		return cairn_fail(w->error, CAIRN_E_TOO_LARGE,
 				  "the key '%s' has %zu bytes, at most %llu are allowed", key_text(key, text),
-				  key.len, (unsigned long long)w->s->meta.key_max);
+				  key.len, (unsigned long long)w->s->key_max);
 	return CAIRN_OK;
 }
 

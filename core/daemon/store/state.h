@@ -18,9 +18,10 @@
 struct requests;
 
 struct store {
-	struct engine *engine;      /* the caller's */
-	bool checksums;             /* rows end with a checksum */
-	struct meta meta;           /* of the applying thread */
+	uint64_t key_max;      /* as meta has it; set before other threads check arguments, and not changed */
+	struct engine *engine; /* the caller's */
+	bool checksums;        /* rows end with a checksum */
+	struct meta meta;      /* of the applying thread */
 	struct pending pending;     /* of the applying thread */
 	struct cairn_guard guard;   /* of the applying thread, open while it applies */
 	struct requests *requests;  /* of the applying thread: clients by age */

@@ -113,6 +113,7 @@ enum cairn_code store_open(struct store **result, struct engine *engine, const s
 		return code;
 	}
 	s->published = s->meta;
+	s->key_max = s->meta.key_max;
 	*result = s;
 	return CAIRN_OK;
 }

@@ -34,8 +34,9 @@ mkfifo "$disk/ready"
 cairnd -d "$disk/data" -s "$disk/socket" -e leveldb -o "volume.parameters=min-free=$2" --exit-with-parent --ready-fd 9 \
   9>"$disk/ready" 2>"$disk/log" &
 read -r _ <"$disk/ready" || fail "no start"
-"$1" write "unix:$disk/socket" 0 >"$cairn_root/acked" 2>/dev/null &
-until [ -s "$cairn_root/acked" ]; do :; done
+"$1" write "unix:$disk/socket" 0 10000 >"$cairn_root/acked" 2>/dev/null &
+until [ -s "$cairn_root/acked" ] || ! kill -0 $!; do :; done
+[ -s "$cairn_root/acked" ] || fail "nothing was written"
 dd if=/dev/zero of="$disk/filler" bs=1M count="$4" 2>/dev/null
 wait %2
 answer=$(op put '"key":"more","value":"x"')

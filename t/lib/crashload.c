@@ -1,6 +1,6 @@
 /*
- * A writer for crash tests. `crashload write SERVER FIRST` puts the keys k<FIRST>, k<FIRST+1>, … with 32
- * requests under way and prints the number of each one that was acknowledged, until the server dies.
+ * A writer for crash tests. `crashload write SERVER FIRST [TIMEOUT_MS]` puts the keys k<FIRST>, k<FIRST+1>, …
+ * with 32 requests under way and prints the number of each one that was acknowledged, until the server dies.
  * `crashload check SERVER < NUMBERS` reads keys back: exits 1 and names the first whose value is not the one
  * written.
  */
@@ -117,7 +117,7 @@ int main(int argc, char **argv)
 		return 2;
 	options.servers = argv[2];
 	if (argv[1][0] == 'w')
-		options.timeout_ms = 100;
+		options.timeout_ms = argc > 4 ? strtoull(argv[4], NULL, 10) : 100;
 	if (cairn_open(&c, &options, &e)) {
 		fprintf(stderr, "%s\n", e.message);
 		return 2;

@@ -2,7 +2,9 @@
  * Lines typed at a terminal. With libedit: editing, a history in the user's state folder, and completion from
  * the same place as the shells'. Without it, or on a terminal that cannot do it, lines are read as they come.
  */
+#include <errno.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -211,6 +213,33 @@ static char *plain_line(struct edit *e)
 	return e->line;
 }
 
+static void interrupted(int number)
+{
+	(void)number;
+}
+
+/* A line from libedit. Ctrl-C gives the line up, and a new prompt; behind the prompt it ends what runs, as
+ * everywhere. */
+static const char *typed_line(struct edit *e, int *n)
+{
+	struct sigaction give_up = { .sa_handler = interrupted }, before;
+	const char *line;
+
+	sigaction(SIGINT, &give_up, &before);
+	do {
+		errno = 0;
+		*n = 0;
+		line = el_gets(e->el, n);
+		if (!line && errno == EINTR) {
+			el_reset(e->el);
+			putchar('\n');
+			fflush(stdout);
+		}
+	} while (!line && errno == EINTR);
+	sigaction(SIGINT, &before, NULL);
+	return line;
+}
+
 char *edit_line(struct edit *e)
 {
 	const char *line;
@@ -219,26 +248,26 @@ char *edit_line(struct edit *e)
 
 	if (!e->el)
 		return plain_line(e);
-	line = el_gets(e->el, &n);
+	line = typed_line(e, &n);
 	if (!line || n <= 0) {
 		putchar('\n');
 		return NULL;
 	}
 	free(e->line);
 	e->line = strndup(line, (size_t)n - (line[n - 1] == '\n'));
-	if (e->line && *e->line && *e->line != ' ')
+	if (e->line && *e->line && *e->line != ' ') {
 		history(e->history, &event, H_ENTER, e->line);
+		/* At once: Ctrl-C while the line runs ends the program. */
+		if (e->file[0])
+			history(e->history, &event, H_SAVE, e->file);
+	}
 	return e->line;
 }
 
 void edit_close(struct edit *e)
 {
-	HistEvent event;
-
 	if (!e)
 		return;
-	if (e->history && e->file[0])
-		history(e->history, &event, H_SAVE, e->file);
 	if (e->history)
 		history_end(e->history);
 	if (e->el)

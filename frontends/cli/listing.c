@@ -124,19 +124,21 @@ static void list_details(struct list *l, struct cairn_slice row)
 	bool folder = cairn_field_bool(row, CAIRN_F_FOLDER, false);
 	struct cairn_slice kind = { 0 };
 	char text[TEXT_TIME];
+	uint64_t time;
 
 	cairn_field_find(row, CAIRN_F_KIND, &kind);
 	table_cell(&l->table, "%s",
 		   folder ? "folder" : cairn_kind_name(kind.len ? *(const unsigned char *)kind.data : 0));
 	if (folder) {
-		for (int i = 0; i < 3; i++)
-			table_cell(&l->table, "-");
+		table_cell(&l->table, "-");
+		table_cell(&l->table, "-");
 	} else {
 		table_cell(&l->table, "%llu", (unsigned long long)cairn_field_u64(row, CAIRN_F_SIZE, 0));
 		table_cell(&l->table, "%llu", (unsigned long long)cairn_field_u64(row, CAIRN_F_REVISION, 0));
-		text_time(cairn_field_u64(row, CAIRN_F_TIME, 0), false, text);
-		table_cell(&l->table, "%s", text);
 	}
+	time = cairn_field_u64(row, folder ? CAIRN_F_CHANGED : CAIRN_F_TIME, 0);
+	text_time(time, false, text);
+	table_cell(&l->table, "%s", time ? text : "-");
 	table_text(&l->table, row_key(row), true);
 }
 

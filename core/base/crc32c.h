@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Checksum of LEN bytes at DATA going on from CRC (0 at the start). Uses the CPU's instruction where it has one. */
+/* Checksum of LEN bytes at DATA going on from CRC (0 at the start). Uses the CPU's instruction where it has
+ * one. */
 uint32_t crc32c(uint32_t crc, const void *data, size_t len);
 
 #endif

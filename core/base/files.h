@@ -19,7 +19,8 @@ int file_read(int dirfd, const char *name, size_t max, char **data, size_t *len)
 /* Make the folder PATH and the folders above it, each new one with mode 0700. 0 or -errno. */
 int folder_make(const char *path);
 
-/* Remove NAME in DIRFD and, where it is a folder, everything in it; does not follow links. 0 or -errno; 0 where it is not there. */
+/* Remove NAME in DIRFD and, where it is a folder, everything in it; does not follow links. 0 or -errno; 0
+ * where it is not there. */
 int folder_remove(int dirfd, const char *name);
 
 #endif

@@ -16,7 +16,7 @@
 #include "banned.h"
 
 #define DRAINED (CONN_UNSENT_MAX / 2) /* unsent bytes below which streams go on */
-#define KEEP 4096	/* most memory that each message of a spare request keeps */
+#define KEEP 4096                     /* most memory that each message of a spare request keeps */
 #define KEEP_OUT 262144               /* most memory that an empty output keeps */
 #define SPARE 1024                    /* most spare requests */
 

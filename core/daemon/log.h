@@ -27,7 +27,7 @@ enum log_module {
 #define X(id, name, help) LOG_##id,
 	LOG_MODULES(X)
 #undef X
-	LOG_MODULE_COUNT
+		LOG_MODULE_COUNT
 };
 
 enum log_field_kind { LOG_FIELD_END, LOG_FIELD_TEXT, LOG_FIELD_BYTES, LOG_FIELD_NUMBER };
@@ -36,14 +36,15 @@ enum log_field_kind { LOG_FIELD_END, LOG_FIELD_TEXT, LOG_FIELD_BYTES, LOG_FIELD_
 struct log_field {
 	enum log_field_kind kind;
 	const char *key;
-	const char *text;	  /* TEXT; NULL is written as an empty text */
+	const char *text;         /* TEXT; NULL is written as an empty text */
 	struct cairn_slice bytes; /* BYTES */
-	int64_t number;		  /* NUMBER */
+	int64_t number;           /* NUMBER */
 };
 
 #define LOG_TEXT(key, value) ((struct log_field){ LOG_FIELD_TEXT, (key), (value), { NULL, 0 }, 0 })
 #define LOG_BYTES(key, value) ((struct log_field){ LOG_FIELD_BYTES, (key), NULL, (value), 0 })
-#define LOG_NUMBER(key, value) ((struct log_field){ LOG_FIELD_NUMBER, (key), NULL, { NULL, 0 }, (int64_t)(value) })
+#define LOG_NUMBER(key, value) \
+	((struct log_field){ LOG_FIELD_NUMBER, (key), NULL, { NULL, 0 }, (int64_t)(value) })
 
 struct log;
 
@@ -52,14 +53,17 @@ struct log *log_new(void);
 /* NULL is allowed. */
 void log_free(struct log *l);
 
-/* From now on append to the file PATH (made with mode 0640), or to standard error where PATH is NULL or empty. 0 or -errno. */
+/* From now on append to the file PATH (made with mode 0640), or to standard error where PATH is NULL or
+ * empty. 0 or -errno. */
 int log_to(struct log *l, const char *path);
-/* Open the file again under its name, after it was moved away. 0 or -errno; on failure the old one stays in use. */
+/* Open the file again under its name, after it was moved away. 0 or -errno; on failure the old one stays in
+ * use. */
 int log_reopen(struct log *l);
 
 /*
- * Take levels in the form of a setting: "info", "replication=trace", or both joined by commas; a bare level is
- * that of every module. INVALID names what is not known, with the nearest name as a hint, and changes nothing.
+ * Take levels in the form of a setting: "info", "replication=trace", or both joined by commas; a bare level
+ * is that of every module. INVALID names what is not known, with the nearest name as a hint, and changes
+ * nothing.
  */
 enum cairn_code log_levels_set(struct log *l, const char *spec, struct cairn_error *error);
 /* Whether SPEC would be taken by log_levels_set. */
@@ -79,7 +83,8 @@ bool log_wants(const struct log *l, enum log_module module, enum log_level level
 	do { \
 		if (log_wants((l), (module), (level))) \
 			log_write((l), (module), (level), (message), \
-				  (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ){ .kind = LOG_FIELD_END } }); \
+				  (const struct log_field[]){ \
+					  __VA_ARGS__ __VA_OPT__(, ){ .kind = LOG_FIELD_END } }); \
 	} while (0)
 
 /* log_info(log, LOG_VOLUME, "volume is open", LOG_TEXT("volume", name), LOG_NUMBER("keys", 3)) */

@@ -224,7 +224,8 @@ static void on_events(uv_poll_t *h, int status, int events)
 
 	if (status < 0) { /* the descriptor has an error: whoever reads or writes it will be told */
 		e = LOOP_READ | LOOP_WRITE | LOOP_HANGUP;
-		uv_poll_start(h, w->wanted, on_events); /* libuv has stopped it, but there may be more to read */
+		uv_poll_start(h, w->wanted,
+			      on_events); /* libuv has stopped it, but there may be more to read */
 	}
 	if (events & UV_READABLE)
 		e |= LOOP_READ;

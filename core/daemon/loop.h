@@ -49,7 +49,8 @@ int loop_signal(struct loop *l, int number, void (*fn)(void *arg, int number), v
 
 /* Whether the calling thread is the one that runs L. */
 bool loop_inside(struct loop *l);
-/* From any thread: have TASK run once in the loop. One wake-up for many posts; none from the loop itself, where it runs next turn. */
+/* From any thread: have TASK run once in the loop. One wake-up for many posts; none from the loop itself,
+ * where it runs next turn. */
 void loop_post(struct loop *l, struct loop_task *task);
 /* Run FN at the end of this turn, once, after all callbacks: where replies are flushed. Loop thread only. */
 void loop_at_turn_end(struct loop *l, struct loop_task *task);

@@ -21,23 +21,26 @@ struct node {
 	struct log *log;
 	struct loader *loader;
 	struct metrics *metrics;
-	struct loop *loop;	 /* of the main thread: control socket, timers */
-	struct pool *pool;	 /* workers for reads and upkeep that wait for disks */
+	struct loop *loop;       /* of the main thread: control socket, timers */
+	struct pool *pool;       /* workers for reads and upkeep that wait for disks */
 	struct volumes *volumes; /* by name, the system volume included */
 	struct control *control; /* the control socket */
-	char id[33];		 /* hex, never reused */
-	char name[64];		 /* for people */
-	char system_engine[256]; /* engine of the system volume, as the identity file says; empty on the first start */
-	char *data_dir;		 /* absolute */
-	int data_fd;		 /* its descriptor, locked */
-	uint64_t start_ns;	 /* clock_boot_ns at start */
+	char id[33];             /* hex, never reused */
+	char name[64];           /* for people */
+	char system_engine[256]; /* engine of the system volume, as the identity file says; empty on the first
+				    start */
+	char *data_dir;          /* absolute */
+	int data_fd;             /* its descriptor, locked */
+	uint64_t start_ns;       /* clock_boot_ns at start */
 };
 
 /*
- * Fill N: lock the data folder (UNAVAILABLE names who holds it), read or make the identity (CORRUPT, UNSUPPORTED for a newer
- * format), make loader, loop and workers. SETTINGS, LOG and what is not mentioned here are the caller's. node_close is called in any case.
+ * Fill N: lock the data folder (UNAVAILABLE names who holds it), read or make the identity (CORRUPT,
+ * UNSUPPORTED for a newer format), make loader, loop and workers. SETTINGS, LOG and what is not mentioned
+ * here are the caller's. node_close is called in any case.
  */
-enum cairn_code node_open(struct node *n, struct settings *settings, struct log *log, struct cairn_error *error);
+enum cairn_code node_open(struct node *n, struct settings *settings, struct log *log,
+			  struct cairn_error *error);
 void node_close(struct node *n);
 /* Replace the identity file by what N says now. */
 enum cairn_code node_write_identity(struct node *n, struct cairn_error *error);

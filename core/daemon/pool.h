@@ -1,7 +1,7 @@
 /*
- * Workers: threads for what may wait for a disk, so that no loop ever does: reads that an engine could not answer
- * at once, batches of an engine that blocks, upkeep. A task that has something to say to a connection posts
- * to its loop (loop_post) when it is done.
+ * Workers: threads for what may wait for a disk, so that no loop ever does: reads that an engine could not
+ * answer at once, batches of an engine that blocks, upkeep. A task that has something to say to a connection
+ * posts to its loop (loop_post) when it is done.
  */
 #ifndef POOL_H
 #define POOL_H

@@ -11,22 +11,23 @@
 #include <cairn/errors.h>
 
 enum setting_type {
-	SETTING_T_TEXT,	  /* any text */
-	SETTING_T_PATH,	  /* a file's path; "~/" in front is the home folder; made absolute */
+	SETTING_T_TEXT,   /* any text */
+	SETTING_T_PATH,   /* a file's path; "~/" in front is the home folder; made absolute */
 	SETTING_T_NUMBER, /* decimal */
-	SETTING_T_SIZE,	  /* bytes, with an optional K, M, G or T (powers of 1024) */
-	SETTING_T_BOOL,	  /* yes or no */
-	SETTING_T_MODE,	  /* permission bits, octal */
+	SETTING_T_SIZE,   /* bytes, with an optional K, M, G or T (powers of 1024) */
+	SETTING_T_BOOL,   /* yes or no */
+	SETTING_T_MODE,   /* permission bits, octal */
 	SETTING_T_LEVELS, /* levels of the log */
-	SETTING_T_NAME	  /* 1 to 63 letters, digits, '.', '_', '-' */
+	SETTING_T_NAME    /* 1 to 63 letters, digits, '.', '_', '-' */
 };
 
 #define SETTING_LIVE true
 #define SETTING_RESTART false
 
 /*
- * X(ID, section, key, type, default, least, most, live or restart, short option or 0, long option or NULL, help). An empty
- * default is worked out at start, as the help says. Units stand at the end of the key's name where the type has none.
+ * X(ID, section, key, type, default, least, most, live or restart, short option or 0, long option or NULL,
+ * help). An empty default is worked out at start, as the help says. Units stand at the end of the key's name
+ * where the type has none.
  */
 #define SETTINGS(X) \
 	X(NODE_NAME, "node", "name", NAME, "", 0, 0, SETTING_RESTART, 'n', "name", \
@@ -44,7 +45,8 @@ enum setting_type {
 	X(LOG_FILE, "log", "file", PATH, "", 0, 0, SETTING_RESTART, 0, NULL, \
 	  "file that the log is appended to, opened again on SIGHUP; standard error unless given") \
 	X(CONTROL_SOCKET, "control", "socket", PATH, "", 0, 0, SETTING_RESTART, 's', "socket", \
-	  "control socket; $XDG_RUNTIME_DIR/cairn/cairn.sock, or cairn.sock in the data folder, unless given") \
+	  "control socket; $XDG_RUNTIME_DIR/cairn/cairn.sock, or cairn.sock in the data folder, unless " \
+	  "given") \
 	X(CONTROL_MODE, "control", "mode", MODE, "0600", 0, 0777, SETTING_RESTART, 0, NULL, \
 	  "permission bits of the control socket") \
 	X(CONTROL_GROUP, "control", "group", TEXT, "", 0, 0, SETTING_RESTART, 0, NULL, \
@@ -60,11 +62,12 @@ enum setting_type {
 	X(VOLUME_REPLICATION, "volume", "replication", NAME, "none", 0, 0, SETTING_RESTART, 0, NULL, \
 	  "replication module of new volumes") \
 	X(VOLUME_SYNC, "volume", "sync", BOOL, "yes", 0, 0, SETTING_RESTART, 0, NULL, \
-	  "new volumes answer a write when it is on disk; with no, a crash of the machine loses the newest writes") \
+	  "new volumes answer a write when it is on disk; with no, a crash of the machine loses the newest " \
+	  "writes") \
 	X(VOLUME_KEY_MAX, "volume", "key-max", SIZE, "4K", 16, 4096, SETTING_RESTART, 0, NULL, \
 	  "longest key of new volumes, in bytes; less where the engine has less") \
-	X(VOLUME_VALUE_LIMIT, "volume", "value-limit", SIZE, "64M", 1024, 1ull << 40, SETTING_RESTART, 0, NULL, \
-	  "longest value of new volumes, in bytes") \
+	X(VOLUME_VALUE_LIMIT, "volume", "value-limit", SIZE, "64M", 1024, 1ull << 40, SETTING_RESTART, 0, \
+	  NULL, "longest value of new volumes, in bytes") \
 	X(VOLUME_FOLDERS, "volume", "folders", BOOL, "yes", 0, 0, SETTING_RESTART, 0, NULL, \
 	  "new volumes keep rows about folders; without them they cannot be mounted")
 
@@ -72,7 +75,7 @@ enum setting {
 #define X(id, section, key, type, fallback, least, most, live, letter, option, help) SETTING_##id,
 	SETTINGS(X)
 #undef X
-	SETTING_COUNT
+		SETTING_COUNT
 };
 
 struct setting_row {
@@ -80,8 +83,8 @@ struct setting_row {
 	enum setting_type type;
 	const char *fallback;
 	uint64_t least, most; /* of numbers and sizes */
-	bool live;	      /* may change while the daemon runs */
-	char letter;	      /* short option, or 0 */
+	bool live;            /* may change while the daemon runs */
+	char letter;          /* short option, or 0 */
 	const char *option;   /* long option, or NULL */
 	const char *help;
 };
@@ -98,8 +101,9 @@ struct settings *settings_new(void);
 void settings_free(struct settings *s);
 
 /*
- * Give the setting "section.key" the value TEXT; WHERE ("cairnd.conf:3", "-o") is kept and stands before every refusal.
- * INVALID for an unknown name (the nearest one is the hint) or a bad value; then nothing changed.
+ * Give the setting "section.key" the value TEXT; WHERE ("cairnd.conf:3", "-o") is kept and stands before
+ * every refusal. INVALID for an unknown name (the nearest one is the hint) or a bad value; then nothing
+ * changed.
  */
 enum cairn_code settings_set(struct settings *s, const char *name, const char *text, const char *where,
 			     struct cairn_error *error);
@@ -108,7 +112,8 @@ enum cairn_code settings_read(struct settings *s, const char *path, struct cairn
 /* Once at the end: fill in what is worked out, and refuse what does not go together. */
 enum cairn_code settings_finish(struct settings *s, struct cairn_error *error);
 
-/* Its value as text; never NULL. Valid until it is changed, which only live ones are, in the main loop's thread. */
+/* Its value as text; never NULL. Valid until it is changed, which only live ones are, in the main loop's
+ * thread. */
 const char *setting_text(const struct settings *s, enum setting id);
 /* The number, size in bytes, mode, or truth value. From any thread. */
 uint64_t setting_number(const struct settings *s, enum setting id);

@@ -15,20 +15,20 @@ struct shard;
 
 /* One write on its way. The caller owns it, from shard_write until done() is called. */
 struct shard_write {
-	struct shard_write *next;    /* the shard's, while it has it */
-	struct cairn_msg command;    /* in: a log command without its TIME; the caller frees it after done() */
-	struct cairn_msg answer;     /* out: fields of the result; the caller frees it */
-	struct cairn_error error;    /* out: code 0 when it worked */
-	struct loop *loop;	     /* done() runs in this loop's thread */
-	struct loop_task task;	     /* the shard's */
-	uint64_t deadline_ns;	     /* loop time; passed before it was proposed: TIMEOUT. 0: none */
-	struct cairn_position place; /* the shard's: index and term in the log */
+	struct shard_write *next; /* the shard's, while it has it */
+	struct cairn_msg command; /* in: a log command without its TIME; the caller frees it after done() */
+	struct cairn_msg answer;  /* out: fields of the result; the caller frees it */
+	struct cairn_error error; /* out: code 0 when it worked */
+	struct loop *loop;        /* done() runs in this loop's thread */
+	struct loop_task task;    /* the shard's */
+	uint64_t deadline_ns;     /* loop time; passed before it was proposed: TIMEOUT. 0: none */
+	struct cairn_position place;         /* the shard's: index and term in the log */
 	void (*done)(struct shard_write *w); /* exactly once; may run before shard_write returns */
 };
 
 /*
- * Hand in a write whose arguments passed store_check, in the thread of W->loop. It is proposed at the end of this turn,
- * together with everything else that came in. The caller holds the volume until done().
+ * Hand in a write whose arguments passed store_check, in the thread of W->loop. It is proposed at the end of
+ * this turn, together with everything else that came in. The caller holds the volume until done().
  */
 void shard_write(struct shard *s, struct shard_write *w);
 
@@ -38,36 +38,39 @@ struct store *shard_store(struct shard *s);
 struct engine *shard_engine(struct shard *s);
 
 /*
- * Whether a linearizable read may be served from the store now; else the reason why the shard stopped. With replication-none
- * that is always so while the shard is healthy, and also while its disk is full: what is not written is not read.
+ * Whether a linearizable read may be served from the store now; else the reason why the shard stopped. With
+ * replication-none that is always so while the shard is healthy, and also while its disk is full: what is not
+ * written is not read.
  */
 enum cairn_code shard_may_read(struct shard *s, struct cairn_error *error);
 /* Whether the shard serves; else the reason for which it stopped. */
 enum cairn_code shard_health(struct shard *s, struct cairn_error *error);
-/* The same for people, who also want to know that writes were refused in the last minute because the disk is full. */
+/* The same for people, who also want to know that writes were refused in the last minute because the disk is
+ * full. */
 enum cairn_code shard_notice(struct shard *s, struct cairn_error *error);
 
 /* What a shard is made of. All memory stays the caller's, and is not needed after shard_open. */
 struct shard_options {
-	const char *name;	 /* of its volume, for sentences and the log */
-	const char *folder;	 /* absolute, exists */
-	const char *engine;	 /* name or path of the plugin */
-	const char *replication; /* name of the module */
+	const char *name;              /* of its volume, for sentences and the log */
+	const char *folder;            /* absolute, exists */
+	const char *engine;            /* name or path of the plugin */
+	const char *replication;       /* name of the module */
 	const char *const *parameters; /* "key=value" of the engine */
 	size_t parameter_count;
-	bool sync;			/* a write is answered when a durable engine has it on disk */
+	bool sync;                      /* a write is answered when a durable engine has it on disk */
 	struct store_settings settings; /* of a new store; key_max is lowered to what the engine has */
 	/* Called once if the shard stops, in the thread that noticed; shard_health says why. May be NULL. */
 	void (*stopped)(void *arg);
 	void *arg;
-	bool must_be_durable;		/* UNSUPPORTED on an engine that is not */
+	bool must_be_durable; /* UNSUPPORTED on an engine that is not */
 };
 
 /* Load the plugins, open engine and store, start the module. Waits for disks. Errors name the volume. */
-enum cairn_code shard_open(struct shard **s, struct node *n, const struct shard_options *o, struct cairn_error *error);
+enum cairn_code shard_open(struct shard **s, struct node *n, const struct shard_options *o,
+			   struct cairn_error *error);
 /*
- * Let go of S: no write is under way and nobody will hand in another. Engine and store are closed when the last thread that
- * works on it has finished; then CLOSED (may be NULL) is called, in that thread.
+ * Let go of S: no write is under way and nobody will hand in another. Engine and store are closed when the
+ * last thread that works on it has finished; then CLOSED (may be NULL) is called, in that thread.
  */
 void shard_close(struct shard *s, void (*closed)(void *arg), void *arg);
 

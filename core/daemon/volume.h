@@ -1,7 +1,7 @@
 /*
- * Volumes: keyspaces with a name. The system volume holds the list of them, as rows "volumes/NAME" in its own store, so
- * that the list is kept and changed like everything else. A volume that cannot be opened stays in the table with
- * the reason, and does not stop the others.
+ * Volumes: keyspaces with a name. The system volume holds the list of them, as rows "volumes/NAME" in its own
+ * store, so that the list is kept and changed like everything else. A volume that cannot be opened stays in
+ * the table with the reason, and does not stop the others.
  */
 #ifndef VOLUME_H
 #define VOLUME_H
@@ -15,50 +15,55 @@
 
 struct volume {
 	char name[VOLUME_NAME_MAX + 1];
-	char engine[256];      /* name, or path of a plugin */
+	char engine[256]; /* name, or path of a plugin */
 	char replication[64];
 	char folder[VOLUME_NAME_MAX + 24]; /* in DATA/volumes; never used again */
-	char **parameters;     /* "key=value": sync, folders, key-max, value-limit, then the engine's; owned */
+	char **parameters; /* "key=value": sync, folders, key-max, value-limit, then the engine's; owned */
 	size_t parameter_count;
-	_Atomic(struct shard *) shard; /* the only one today: go through volume_shard. NULL where it could not be opened */
+	_Atomic(struct shard *)
+		shard; /* the only one today: go through volume_shard. NULL where it could not be opened */
 	struct cairn_error refused; /* code not 0: it is not served, and why; under the table's lock */
 	struct node *node;
-	struct volume *next;   /* the table's */
+	struct volume *next;          /* the table's */
 	struct volume_change *change; /* that is told when it has been closed, or NULL */
 	struct volume *successor;     /* that opens the folder when this one has been closed, or NULL */
-	bool retry;		      /* to be opened again when the disk has room; in the node's loop */
-	struct pool_task work;	      /* opens it again */
+	bool retry;                   /* to be opened again when the disk has room; in the node's loop */
+	struct pool_task work;        /* opens it again */
 	struct cairn_error reopened;  /* how that went */
-	struct loop_task back;	      /* has opened it again, or: its shard has stopped */
-	_Atomic unsigned uses; /* holders; the table is one */
+	struct loop_task back;        /* has opened it again, or: its shard has stopped */
+	_Atomic unsigned uses;        /* holders; the table is one */
 };
 
 /*
- * The volume NAME (NULL or empty: "main"), held for the caller until volume_put. NOT_FOUND lists what there is; a volume
- * that is not served answers with its reason.
+ * The volume NAME (NULL or empty: "main"), held for the caller until volume_put. NOT_FOUND lists what there
+ * is; a volume that is not served answers with its reason.
  */
-enum cairn_code volume_get(struct node *n, struct cairn_slice name, struct volume **v, struct cairn_error *error);
+enum cairn_code volume_get(struct node *n, struct cairn_slice name, struct volume **v,
+			   struct cairn_error *error);
 void volume_put(struct volume *v);
 /* The shard that has KEY. V is held. */
 struct shard *volume_shard(struct volume *v, struct cairn_slice key);
 /* How V is: 0, or why it is not served or takes no writes. V is held, or in the callback of volumes_each. */
 enum cairn_code volume_health(struct volume *v, struct cairn_error *error);
 
-/* Open the system volume and every volume that it lists; makes "main" on the first start. The loop does not run yet. */
+/* Open the system volume and every volume that it lists; makes "main" on the first start. The loop does not
+ * run yet. */
 enum cairn_code volumes_open(struct node *n, struct cairn_error *error);
 /* Flush and close all of them; writes under way have been answered before, and the workers have ended. */
 void volumes_close(struct node *n);
-/* Call FN for each volume but the system one, by name; also for those that cannot be served, not for one being made or dropped. */
+/* Call FN for each volume but the system one, by name; also for those that cannot be served, not for one
+ * being made or dropped. */
 void volumes_each(struct node *n, void (*fn)(void *arg, struct volume *v), void *arg);
 
 /*
- * Make, and drop with all its data. DONE is called in the thread of the node's loop once the system volume has it and it is
- * open (or gone). PARAMETERS are texts "key=value": of the volume (sync, folders, key-max, value-limit), else of the engine.
+ * Make, and drop with all its data. DONE is called in the thread of the node's loop once the system volume
+ * has it and it is open (or gone). PARAMETERS are texts "key=value": of the volume (sync, folders, key-max,
+ * value-limit), else of the engine.
  */
 struct volume_change {
 	struct node *node;
 	char name[VOLUME_NAME_MAX + 1], engine[256], replication[64]; /* empty: as the settings say */
-	char **parameters; /* owned by the caller */
+	char **parameters;                                            /* owned by the caller */
 	size_t parameter_count;
 	struct cairn_error error; /* out: code 0 when it worked */
 	void *arg;

@@ -13,7 +13,7 @@
 static int tap_count, tap_failed;
 
 __attribute__((format(printf, 4, 5), unused)) static int tap_ok(int good, const char *file, int line,
-								 const char *format, ...)
+								const char *format, ...)
 {
 	va_list args;
 

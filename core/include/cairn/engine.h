@@ -4,8 +4,8 @@
  *
  * Rules for all callbacks:
  * - They return 0 or -errno and put a sentence into *ERROR where they take one. -EUCLEAN means damaged data,
- *   and the sentence then names file and offset; -ENOSPC means a full disk or a size limit, and that nothing of
- *   the batch was written and the handle goes on: a failed write of which that is not sure is another error.
+ *   and the sentence then names file and offset; -ENOSPC means a full disk or a size limit, and that nothing
+ * of the batch was written and the handle goes on: a failed write of which that is not sure is another error.
  * - A handle may be used from any thread. There is one writer at a time (write, update, compact, maintain and
  *   destroy are never called at the same time); any number of threads read beside it.
  * - The host's keys have 1 to key_max bytes and never begin with a zero byte: that space is the engine's own.
@@ -22,12 +22,12 @@
 #define CAIRN_ENGINE_ABI 1
 
 enum {
-	CAIRN_ENGINE_ORDERED = 1 << 0,	      /* iterate() gives key order (required today) */
-	CAIRN_ENGINE_SNAPSHOT = 1 << 1,	      /* snapshot() works */
-	CAIRN_ENGINE_DURABLE = 1 << 2,	      /* a synced batch survives power loss */
+	CAIRN_ENGINE_ORDERED = 1 << 0,        /* iterate() gives key order (required today) */
+	CAIRN_ENGINE_SNAPSHOT = 1 << 1,       /* snapshot() works */
+	CAIRN_ENGINE_DURABLE = 1 << 2,        /* a synced batch survives power loss */
 	CAIRN_ENGINE_CHECKSUMMED = 1 << 3,    /* damage to a value is noticed when it is read */
 	CAIRN_ENGINE_PARALLEL_READS = 1 << 4, /* readers do not wait for each other or the writer */
-	CAIRN_ENGINE_BLOCKING = 1 << 5,	      /* reads and unsynced writes may wait for a disk */
+	CAIRN_ENGINE_BLOCKING = 1 << 5,       /* reads and unsynced writes may wait for a disk */
 	CAIRN_ENGINE_SYNC_ONLY = 1 << 6,      /* keeps the prefix promise only for synced batches */
 };
 
@@ -41,10 +41,10 @@ enum cairn_write_kind { CAIRN_WRITE_PUT, CAIRN_WRITE_DELETE, CAIRN_WRITE_DELETE_
 /* One step of a batch. All memory stays the caller's and valid during the call. */
 struct cairn_write {
 	enum cairn_write_kind kind;
-	struct cairn_slice key;	 /* DELETE_RANGE: first key of the range */
-	struct cairn_slice end;	 /* DELETE_RANGE: end, not in the range; an empty one means no end */
+	struct cairn_slice key;  /* DELETE_RANGE: first key of the range */
+	struct cairn_slice end;  /* DELETE_RANGE: end, not in the range; an empty one means no end */
 	const struct iovec *iov; /* PUT: pieces of the value, joined in order */
-	int iov_count;		 /* PUT: how many; 0 is an empty value */
+	int iov_count;           /* PUT: how many; 0 is an empty value */
 };
 
 /* Steps done in order, atomically: after a crash and for every reader all of them or none. */
@@ -74,48 +74,54 @@ typedef void cairn_stat_fn(void *arg, const char *name, const char *unit, uint64
 struct cairn_update {
 	void *arg; /* of decide */
 	/*
-	 * OLD is the value now (valid during the call), FOUND whether there is one. Sets *NEW to the pieces that
-	 * replace it and returns their number, 0 to leave it, -1 to delete it. The pieces are valid until update() returns.
+	 * OLD is the value now (valid during the call), FOUND whether there is one. Sets *NEW to the pieces
+	 * that replace it and returns their number, 0 to leave it, -1 to delete it. The pieces are valid
+	 * until update() returns.
 	 */
 	int (*decide)(void *arg, bool found, struct cairn_slice old, const struct iovec **replacement);
 };
 
 struct cairn_engine {
 	struct cairn_plugin_head head;
-	const char *name;		  /* as in settings: letters, digits, '-' */
-	const char *help;		  /* one line */
-	uint32_t caps;			  /* CAIRN_ENGINE_… */
-	uint32_t key_max;		  /* longest key in bytes, the host's leading tag counted; 0 is no limit */
+	const char *name; /* as in settings: letters, digits, '-' */
+	const char *help; /* one line */
+	uint32_t caps;    /* CAIRN_ENGINE_… */
+	uint32_t key_max; /* longest key in bytes, the host's leading tag counted; 0 is no limit */
 	const struct cairn_param *params; /* rows, or NULL for none */
 
 	/*
-	 * Open what lies in the folder DIR (absolute, exists, empty the first time; an engine that is not durable
-	 * ignores it). VALUES has one entry for each row of params. Required.
+	 * Open what lies in the folder DIR (absolute, exists, empty the first time; an engine that is not
+	 * durable ignores it). VALUES has one entry for each row of params. Required.
 	 */
-	int (*open)(const char *dir, const struct cairn_value *values, void **handle, struct cairn_error *error);
+	int (*open)(const char *dir, const struct cairn_value *values, void **handle,
+		    struct cairn_error *error);
 	/* Release everything. No reads, snapshots or iterators are left. Required. */
 	void (*close)(void *handle);
 
-	/* Begin and end a guard. Required together, or left out together where get() lends memory that stays valid until close. */
+	/* Begin and end a guard. Required together, or left out together where get() lends memory that stays
+	 * valid until close. */
 	void (*read_begin)(void *handle, struct cairn_guard *guard);
 	void (*read_end)(void *handle, struct cairn_guard *guard);
 	/*
-	 * Lend the value of KEY in SNAPSHOT (NULL: now) until GUARD ends; a snapshot is released after the guards that read
-	 * from it have ended. -ENOENT where there is none; -EAGAIN only with NO_WAIT. Required.
+	 * Lend the value of KEY in SNAPSHOT (NULL: now) until GUARD ends; a snapshot is released after the
+	 * guards that read from it have ended. -ENOENT where there is none; -EAGAIN only with NO_WAIT.
+	 * Required.
 	 */
-	int (*get)(void *handle, struct cairn_guard *guard, void *snapshot, struct cairn_slice key, unsigned flags,
-		   struct cairn_slice *value);
+	int (*get)(void *handle, struct cairn_guard *guard, void *snapshot, struct cairn_slice key,
+		   unsigned flags, struct cairn_slice *value);
 
-	/* Do the batch; with SYNC return only when it and everything before it survive power loss. Required. */
+	/* Do the batch; with SYNC return only when it and everything before it survive power loss. Required.
+	 */
 	int (*write)(void *handle, const struct cairn_batch *batch, bool sync, struct cairn_error *error);
 	/*
-	 * Find the place of KEY once, let DECIDE choose, replace there; unsynced, as a batch of its own that does not
-	 * move the position. Optional.
+	 * Find the place of KEY once, let DECIDE choose, replace there; unsynced, as a batch of its own that
+	 * does not move the position. Optional.
 	 */
 	int (*update)(void *handle, struct cairn_slice key, const struct cairn_update *update);
 	/* Position of the last batch that is in. Required. */
 	int (*position)(void *handle, struct cairn_position *position);
-	/* Return when everything written so far survives power loss. Optional: a synced empty batch stands in. */
+	/* Return when everything written so far survives power loss. Optional: a synced empty batch stands
+	 * in. */
 	int (*sync)(void *handle, struct cairn_error *error);
 
 	/* A state that later writes do not change; released with release(). Required with SNAPSHOT. */
@@ -123,12 +129,13 @@ struct cairn_engine {
 	void (*release)(void *handle, void *snapshot);
 
 	/*
-	 * Walk the keys K with from <= K < to (an empty TO means no end) over one state: that of SNAPSHOT, or where
-	 * it is NULL the one at this call. iter_next lends one entry until the next call on the iterator and sets
-	 * KEY->data to NULL at the end. With NO_WAIT either may answer -EAGAIN, and the same call may be made again. Required.
+	 * Walk the keys K with from <= K < to (an empty TO means no end) over one state: that of SNAPSHOT, or
+	 * where it is NULL the one at this call. iter_next lends one entry until the next call on the
+	 * iterator and sets KEY->data to NULL at the end. With NO_WAIT either may answer -EAGAIN, and the
+	 * same call may be made again. Required.
 	 */
-	int (*iter_open)(void *handle, void *snapshot, struct cairn_slice from, struct cairn_slice to, unsigned flags,
-			 void **iterator);
+	int (*iter_open)(void *handle, void *snapshot, struct cairn_slice from, struct cairn_slice to,
+			 unsigned flags, void **iterator);
 	int (*iter_next)(void *iterator, struct cairn_slice *key, struct cairn_slice *value);
 	void (*iter_close)(void *iterator);
 
@@ -141,9 +148,10 @@ struct cairn_engine {
 	/* Remove every file of a closed engine in DIR. Optional: the host removes the folder. */
 	int (*destroy)(const char *dir);
 	/*
-	 * The newest thing that there is to say of this handle, for calls that have no error of their own: what open()
-	 * had to mend (code 0), the damage behind an -EUCLEAN of get or iter_next (CORRUPT, naming file and offset).
-	 * Returns whether there is something; asking does not take it away. From any thread. Optional.
+	 * The newest thing that there is to say of this handle, for calls that have no error of their own:
+	 * what open() had to mend (code 0), the damage behind an -EUCLEAN of get or iter_next (CORRUPT,
+	 * naming file and offset). Returns whether there is something; asking does not take it away. From any
+	 * thread. Optional.
 	 */
 	bool (*notice)(void *handle, struct cairn_error *notice);
 };

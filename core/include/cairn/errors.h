@@ -8,23 +8,35 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* X(number, ID, name, meaning, HTTP status, gRPC code, errno, RESP prefix, exit code). Numbers are wire format. */
+/* X(number, ID, name, meaning, HTTP status, gRPC code, errno, RESP prefix, exit code). Numbers are wire
+ * format. */
 #define CAIRN_ERRORS(X) \
-	X(1, INVALID, "invalid", "the request is malformed or an argument is out of range", 400, 3, EINVAL, "ERR", 2) \
-	X(2, NOT_FOUND, "not-found", "the key, volume or thing named is not there", 404, 5, ENOENT, "ERR", 1) \
+	X(1, INVALID, "invalid", "the request is malformed or an argument is out of range", 400, 3, EINVAL, \
+	  "ERR", 2) \
+	X(2, NOT_FOUND, "not-found", "the key, volume or thing named is not there", 404, 5, ENOENT, "ERR", \
+	  1) \
 	X(3, EXISTS, "exists", "the thing named is there already", 409, 6, EEXIST, "ERR", 3) \
-	X(4, CONFLICT, "conflict", "a condition failed; carries the current revision", 412, 9, ESTALE, "CONFLICT", 3) \
-	X(5, TOO_LARGE, "too-large", "a key, a value or a command is over its limit", 413, 8, EFBIG, "ERR", 8) \
-	X(6, UNSUPPORTED, "unsupported", "the engine, the replication module or this build cannot do it", 501, 12, EOPNOTSUPP, "ERR", 10) \
-	X(7, UNAVAILABLE, "unavailable", "nobody can serve it now; a write was never proposed and did not happen", 503, 14, EIO, "CLUSTERDOWN", 5) \
-	X(8, UNKNOWN, "unknown", "a write was proposed and its fate is not known", 504, 2, EIO, "UNKNOWN", 6) \
-	X(9, TIMEOUT, "timeout", "the time ran out before the write was proposed", 504, 4, ETIMEDOUT, "TIMEOUT", 7) \
+	X(4, CONFLICT, "conflict", "a condition failed; carries the current revision", 412, 9, ESTALE, \
+	  "CONFLICT", 3) \
+	X(5, TOO_LARGE, "too-large", "a key, a value or a command is over its limit", 413, 8, EFBIG, "ERR", \
+	  8) \
+	X(6, UNSUPPORTED, "unsupported", "the engine, the replication module or this build cannot do it", \
+	  501, 12, EOPNOTSUPP, "ERR", 10) \
+	X(7, UNAVAILABLE, "unavailable", \
+	  "nobody can serve it now; a write was never proposed and did not happen", 503, 14, EIO, \
+	  "CLUSTERDOWN", 5) \
+	X(8, UNKNOWN, "unknown", "a write was proposed and its fate is not known", 504, 2, EIO, "UNKNOWN", \
+	  6) \
+	X(9, TIMEOUT, "timeout", "the time ran out before the write was proposed", 504, 4, ETIMEDOUT, \
+	  "TIMEOUT", 7) \
 	X(10, READ_ONLY, "read-only", "this volume or mount takes no writes", 403, 9, EROFS, "READONLY", 4) \
 	X(11, QUOTA, "quota", "the volume's quota is used up", 507, 8, EDQUOT, "OOM", 8) \
 	X(12, FULL, "full", "a node's disk is full; names the node", 507, 8, ENOSPC, "OOM", 8) \
 	X(13, DENIED, "denied", "the caller may not do this", 403, 7, EACCES, "NOPERM", 4) \
-	X(14, UNAUTHENTICATED, "unauthenticated", "the caller has not said who it is", 401, 16, EPERM, "NOAUTH", 4) \
-	X(15, COMPACTED, "compacted", "that revision is no longer kept; names the oldest that is", 410, 11, ESTALE, "ERR", 10) \
+	X(14, UNAUTHENTICATED, "unauthenticated", "the caller has not said who it is", 401, 16, EPERM, \
+	  "NOAUTH", 4) \
+	X(15, COMPACTED, "compacted", "that revision is no longer kept; names the oldest that is", 410, 11, \
+	  ESTALE, "ERR", 10) \
 	X(16, CORRUPT, "corrupt", "stored bytes are damaged; names file and offset", 500, 15, EIO, "ERR", 9) \
 	X(17, INTERNAL, "internal", "an error in cairn itself", 500, 13, EIO, "ERR", 70)
 
@@ -33,7 +45,7 @@ enum cairn_code {
 #define X(number, id, name, meaning, http, grpc, err, resp, exit_code) CAIRN_E_##id = number,
 	CAIRN_ERRORS(X)
 #undef X
-	CAIRN_ERROR_COUNT
+		CAIRN_ERROR_COUNT
 };
 
 /* One row of the list. Static; never freed. */

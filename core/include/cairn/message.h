@@ -17,24 +17,24 @@
 #include <cairn/slice.h>
 
 #define CAIRN_MESSAGE_VERSION 1
-#define CAIRN_MESSAGE_HEAD 4		  /* bytes before the first field */
-#define CAIRN_FIELD_HEAD 4		  /* bytes before a field's body */
-#define CAIRN_FIELD_MAX ((1u << 24) - 1)  /* longest body of a field */
-#define CAIRN_DEPTH_MAX 6		  /* deepest nesting of objects and operations */
-#define CAIRN_PAYLOAD_MAX (1u << 20)	  /* most value bytes in one request or answer */
+#define CAIRN_MESSAGE_HEAD 4                             /* bytes before the first field */
+#define CAIRN_FIELD_HEAD 4                               /* bytes before a field's body */
+#define CAIRN_FIELD_MAX ((1u << 24) - 1)                 /* longest body of a field */
+#define CAIRN_DEPTH_MAX 6                                /* deepest nesting of objects and operations */
+#define CAIRN_PAYLOAD_MAX (1u << 20)                     /* most value bytes in one request or answer */
 #define CAIRN_FRAME_MAX (CAIRN_PAYLOAD_MAX + (1u << 18)) /* longest message on a socket */
 
 enum cairn_type {
-	CAIRN_T_BYTES,	   /* any bytes; JSON: a string, or X_base64, or a place in the payload */
-	CAIRN_T_TEXT,	   /* UTF-8 for people; JSON: a string */
-	CAIRN_T_U64,	   /* 8 bytes; JSON: an integer below 2^53 */
-	CAIRN_T_BOOL,	   /* 1 byte, 0 or 1 */
-	CAIRN_T_TIME,	   /* 8 bytes, ns since 1970 UTC; JSON: RFC 3339 with nine decimals and Z */
-	CAIRN_T_ID,	   /* 16 bytes; JSON: 32 hex digits */
-	CAIRN_T_KIND,	   /* 1 byte, enum cairn_kind; JSON: its name */
-	CAIRN_T_OBJECT,	   /* fields; JSON: an object */
-	CAIRN_T_LIST,	   /* as OBJECT, but stands any number of times; JSON: an array of objects */
-	CAIRN_T_TEXTS,	   /* as TEXT, any number of times; JSON: an array of strings */
+	CAIRN_T_BYTES,     /* any bytes; JSON: a string, or X_base64, or a place in the payload */
+	CAIRN_T_TEXT,      /* UTF-8 for people; JSON: a string */
+	CAIRN_T_U64,       /* 8 bytes; JSON: an integer below 2^53 */
+	CAIRN_T_BOOL,      /* 1 byte, 0 or 1 */
+	CAIRN_T_TIME,      /* 8 bytes, ns since 1970 UTC; JSON: RFC 3339 with nine decimals and Z */
+	CAIRN_T_ID,        /* 16 bytes; JSON: 32 hex digits */
+	CAIRN_T_KIND,      /* 1 byte, enum cairn_kind; JSON: its name */
+	CAIRN_T_OBJECT,    /* fields; JSON: an object */
+	CAIRN_T_LIST,      /* as OBJECT, but stands any number of times; JSON: an array of objects */
+	CAIRN_T_TEXTS,     /* as TEXT, any number of times; JSON: an array of strings */
 	CAIRN_T_OPERATIONS /* whole messages, any number; JSON: an array of {"op":NAME,"args":{…}} */
 };
 
@@ -51,12 +51,14 @@ enum cairn_type {
 	X(9, FROM, "from", BYTES, "first key of a range") \
 	X(10, TO, "to", BYTES, "end of a range (not in it), or where a move or copy goes") \
 	X(11, PREFIX, "prefix", BYTES, "what the keys begin with") \
-	X(12, DELIMITER, "delimiter", BYTES, "one byte: keys that hold it after the prefix are folded into one row") \
+	X(12, DELIMITER, "delimiter", BYTES, \
+	  "one byte: keys that hold it after the prefix are folded into one row") \
 	X(13, LIMIT, "limit", U64, "most rows") \
 	X(14, REVERSE, "reverse", BOOL, "last key first") \
 	X(15, KEYS_ONLY, "keys_only", BOOL, "keys without records") \
 	X(16, CURSOR, "cursor", BYTES, "where the next page starts, as the last answer gave it") \
-	X(17, LOCAL, "local", BOOL, "may be stale: served by the node asked, which says its revision and age") \
+	X(17, LOCAL, "local", BOOL, \
+	  "may be stale: served by the node asked, which says its revision and age") \
 	X(18, GUARD, "if", LIST, "a condition: key or prefix, and what must hold of it") \
 	X(19, THEN, "then", OPERATIONS, "operations done when every guard holds") \
 	X(20, ELSE, "else", OPERATIONS, "operations done when a guard fails") \
@@ -65,7 +67,8 @@ enum cairn_type {
 	X(23, EMPTY, "empty", BOOL, "guard: whether the prefix holds no key (its marker does not count)") \
 	X(24, NO_ANCESTOR, "no_ancestor", BOOL, "guard: no folder above the key is itself a key") \
 	X(25, FILE_ID, "file_id", U64, "identity that survives overwrites and moves") \
-	X(26, ATTRIBUTES, "attributes", OBJECT, "mode, owner, times and user attributes, atomic with the value") \
+	X(26, ATTRIBUTES, "attributes", OBJECT, \
+	  "mode, owner, times and user attributes, atomic with the value") \
 	X(27, MODE, "mode", U64, "permission bits") \
 	X(28, UID, "uid", U64, "owner") \
 	X(29, GID, "gid", U64, "group") \
@@ -142,7 +145,8 @@ enum cairn_type {
 	X(100, ERROR, "error", OBJECT, "code, message and hint of what went wrong") \
 	X(101, DATA_VERSION, "data_version", U64, "guard: how often the value itself was written") \
 	X(102, ARGS, "args", OBJECT, "arguments, inside the description of an operation") \
-	X(103, CHANGED, "changed", TIME, "when a name in the folder last came or went, by the store's clock") \
+	X(103, CHANGED, "changed", TIME, \
+	  "when a name in the folder last came or went, by the store's clock") \
 	X(104, SUBFOLDERS, "subfolders", U64, "folders directly in the folder") \
 	X(105, ATIME, "atime", TIME, "last access, where somebody has set it")
 
@@ -151,7 +155,7 @@ enum cairn_field {
 #define X(number, id, json, type, meaning) CAIRN_F_##id = number,
 	CAIRN_FIELDS(X)
 #undef X
-	CAIRN_FIELD_COUNT
+		CAIRN_FIELD_COUNT
 };
 
 struct cairn_field_row {

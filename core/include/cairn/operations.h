@@ -30,7 +30,8 @@ enum cairn_permission { CAIRN_MAY_READ, CAIRN_MAY_WRITE, CAIRN_MAY_ADMIN };
 	X(41, STATUS, "status", "", READ, "nodes and volumes and how they are") \
 	X(42, METRICS, "metrics", "", READ, "every counter and histogram") \
 	X(43, OPERATIONS, "operations", "help", READ, "this table: names, arguments, permissions") \
-	X(44, PLUGIN_LIST, "plugin-list", "", READ, "the plugins that were found, and why others were refused") \
+	X(44, PLUGIN_LIST, "plugin-list", "", READ, \
+	  "the plugins that were found, and why others were refused") \
 	X(45, PLUGIN_SHOW, "plugin-show", "", READ, "one plugin: capabilities and parameters") \
 	X(46, VOLUME_LIST, "volume-list", "", READ, "the volumes of this node") \
 	X(47, VOLUME_CREATE, "volume-create", "", ADMIN, "make a volume") \
@@ -45,7 +46,7 @@ enum cairn_operation {
 #define X(number, id, name, aliases, permission, help) CAIRN_OP_##id = number,
 	CAIRN_OPERATIONS(X)
 #undef X
-	CAIRN_OPERATION_COUNT
+		CAIRN_OPERATION_COUNT
 };
 
 struct cairn_operation_row {

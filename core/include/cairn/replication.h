@@ -18,13 +18,13 @@
 enum {
 	CAIRN_REPLICATION_LINEARIZABLE = 1 << 0, /* reads may be linearizable */
 	CAIRN_REPLICATION_TRANSACTIONS = 1 << 1, /* commands apply in one total order */
-	CAIRN_REPLICATION_PEERS = 1 << 2,	 /* talks to other nodes */
+	CAIRN_REPLICATION_PEERS = 1 << 2,        /* talks to other nodes */
 };
 
 struct cairn_entry {
 	uint64_t index, term;
 	uint64_t reference; /* the host's name for the command */
-	uint32_t size;	    /* bytes of the command */
+	uint32_t size;      /* bytes of the command */
 };
 
 enum cairn_event_kind {
@@ -47,13 +47,14 @@ struct cairn_event {
 };
 
 enum cairn_effect_kind {
-	CAIRN_EFFECT_APPEND,	/* entry takes its place in the log */
-	CAIRN_EFFECT_PERSIST,	/* everything appended so far, and term, must become durable; answered by STORED(token) */
-	CAIRN_EFFECT_SEND,	/* body to peer, once token is stored (0: at once) */
-	CAIRN_EFFECT_APPLY,	/* entries from index to last are committed: apply them in order */
-	CAIRN_EFFECT_READ_OK,	/* the read reference may be served once index is applied */
-	CAIRN_EFFECT_REJECT,	/* the request reference ends with code; it did not happen */
-	CAIRN_EFFECT_ROLE,	/* role or leader changed */
+	CAIRN_EFFECT_APPEND,    /* entry takes its place in the log */
+	CAIRN_EFFECT_PERSIST,   /* everything appended so far, and term, must become durable; answered by
+				   STORED(token) */
+	CAIRN_EFFECT_SEND,      /* body to peer, once token is stored (0: at once) */
+	CAIRN_EFFECT_APPLY,     /* entries from index to last are committed: apply them in order */
+	CAIRN_EFFECT_READ_OK,   /* the read reference may be served once index is applied */
+	CAIRN_EFFECT_REJECT,    /* the request reference ends with code; it did not happen */
+	CAIRN_EFFECT_ROLE,      /* role or leader changed */
 	CAIRN_EFFECT_SET_TIMER, /* a TIMER event at now_us, in place of the one asked for before */
 };
 
@@ -61,8 +62,8 @@ enum cairn_role { CAIRN_ROLE_FOLLOWER, CAIRN_ROLE_LEARNER, CAIRN_ROLE_CANDIDATE,
 
 struct cairn_effect {
 	enum cairn_effect_kind kind;
-	enum cairn_code code;	 /* REJECT */
-	enum cairn_role role;	 /* ROLE */
+	enum cairn_code code;     /* REJECT */
+	enum cairn_role role;     /* ROLE */
 	struct cairn_entry entry; /* APPEND */
 	uint64_t reference, index, last, term, token, peer, now_us;
 	struct cairn_slice body; /* SEND: valid until step() is called again */
@@ -71,7 +72,7 @@ struct cairn_effect {
 /* What a module may ask of the host, beyond its effects. */
 struct cairn_replication_host {
 	void *arg;
-	void *(*alloc)(void *arg, size_t size);		/* NULL when there is no memory; zeroed */
+	void *(*alloc)(void *arg, size_t size); /* NULL when there is no memory; zeroed */
 	void (*free)(void *arg, void *p);
 	void (*effect)(void *arg, const struct cairn_effect *effect); /* copied; order is kept */
 };
@@ -80,14 +81,15 @@ struct cairn_replication {
 	struct cairn_plugin_head head;
 	const char *name; /* as in settings */
 	const char *help; /* one line */
-	uint64_t caps;	  /* CAIRN_REPLICATION_… */
+	uint64_t caps;    /* CAIRN_REPLICATION_… */
 	const struct cairn_param *params;
 
 	/* Make an instance. HOST stays valid until close. 0 or -errno. */
-	int (*open)(const struct cairn_replication_host *host, const struct cairn_value *values, void **instance,
-		    struct cairn_error *error);
+	int (*open)(const struct cairn_replication_host *host, const struct cairn_value *values,
+		    void **instance, struct cairn_error *error);
 	void (*close)(void *instance);
-	/* Take COUNT events in order and emit their effects through the host before returning. 0 or -errno; then the shard stops. */
+	/* Take COUNT events in order and emit their effects through the host before returning. 0 or -errno;
+	 * then the shard stops. */
 	int (*step)(void *instance, const struct cairn_event *events, size_t count);
 };
 

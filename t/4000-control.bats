@@ -317,15 +317,16 @@ anonymous() { awk '/RssAnon/ { print $2 }' "/proc/$(cairn_pid n1)/status"; }
 }
 
 @test "clients are told when the daemon goes down" {
-  coproc client { nc -U "$socket"; }
-  read -r _ <&"${client[0]}"
-  line put '{"key":"k","value":"v"}' >&"${client[1]}"
-  read -r answer <&"${client[0]}"
-  [ "$(jq .ok.revision <<<"$answer")" = 1 ]
-  cairn_signal TERM
-  read -r last <&"${client[0]}"
-  [ "$(jq -c '[.id, .event.message]' <<<"$last")" = '[0,"node n1 is going down"]' ]
-  cairn_reap
+  mkfifo "$cairn_root/hold"
+  exec 8<>"$cairn_root/hold"
+  nc -U "$socket" <"$cairn_root/hold" >"$cairn_root/told" 3>&- 8>&- &
+  client=$!
+  line put '{"key":"k","value":"v"}' >&8
+  wait_for grep -q '"revision":1' "$cairn_root/told"
+  cairn_stop
+  wait "$client"
+  exec 8<&-
+  [ "$(tail -n 1 "$cairn_root/told" | jq -c '[.id, .event.message]')" = '[0,"node n1 is going down"]' ]
 }
 
 @test "settings: a live one is changed, one for restarts is refused; levels of the log" {

@@ -21,4 +21,5 @@ t_unit_u_facts_CPPFLAGS = -I$(top_srcdir)/%D% $(TEST_CPPFLAGS)
 t_unit_u_facts_LDADD = libbase.la
 endif
 EXTRA_DIST += $(FUSE_SOURCES) %D%/README.md
-BATS += t/5000-mount-files.bats t/5010-mount-programs.bats t/5020-mount-faults.bats
+BATS += t/5000-mount-files.bats t/5010-mount-programs.bats t/5020-mount-faults.bats t/5030-mount-model.bats
+EXTRA_DIST += t/mount/tree.py t/mount/file.py

@@ -82,6 +82,7 @@ static void add_facts(struct cairn_msg *m, struct volume *v)
 	add_volume_parameters(m, v);
 	if (volume_health(v, &error))
 		add_error(m, &error);
+	cairn_msg_text(m, CAIRN_F_TEXT, v->shard ? shard_promise(v->shard) : "refused");
 	if (!v->shard)
 		return;
 	store_facts(shard_store(only_shard(v)), &facts);

@@ -181,6 +181,13 @@ struct store *shard_store(struct shard *s)
 	return s->store;
 }
 
+const char *shard_promise(const struct shard *s)
+{
+	if (s->sync)
+		return "synced";
+	return s->engine.ops.caps & CAIRN_ENGINE_DURABLE ? "unsynced" : "memory";
+}
+
 struct engine *shard_engine(struct shard *s)
 {
 	return &s->engine;
@@ -675,6 +682,11 @@ static enum cairn_code open_engine(struct shard *s, const struct shard_options *
 
 	if (code)
 		return code;
+	if (!o->sync && p->engine->caps & CAIRN_ENGINE_SYNC_ONLY)
+		return cairn_fail(error, CAIRN_E_UNSUPPORTED,
+				  "sync=no is not possible with engine %s: a crash could cost it more than "
+				  "the newest writes",
+				  o->engine);
 	if (o->must_be_durable && !(p->engine->caps & CAIRN_ENGINE_DURABLE))
 		return cairn_fail(error, CAIRN_E_UNSUPPORTED, "engine %s does not keep what it is given",
 				  o->engine);
@@ -684,7 +696,7 @@ static enum cairn_code open_engine(struct shard *s, const struct shard_options *
 	if (s->engine.ops.notice(s->engine.handle, &notice))
 		log_warn(s->node->log, LOG_ENGINE, notice.message, LOG_TEXT("volume", s->name));
 	caps = s->engine.ops.caps;
-	s->sync = (caps & CAIRN_ENGINE_SYNC_ONLY) || (o->sync && caps & CAIRN_ENGINE_DURABLE);
+	s->sync = o->sync && caps & CAIRN_ENGINE_DURABLE;
 	s->in_loop = !s->sync && !(caps & CAIRN_ENGINE_BLOCKING);
 	if (s->engine.ops.key_max && settings.key_max >= s->engine.ops.key_max)
 		settings.key_max = s->engine.ops.key_max - 1; /* the row's tag is in front */

@@ -49,6 +49,9 @@ enum cairn_code shard_health(struct shard *s, struct cairn_error *error);
  * full. */
 enum cairn_code shard_notice(struct shard *s, struct cairn_error *error);
 
+/* What an answered write is worth: "synced" (on disk), "unsynced" (the engine has it), "memory". Static. */
+const char *shard_promise(const struct shard *s);
+
 /* What a shard is made of. All memory stays the caller's, and is not needed after shard_open. */
 struct shard_options {
 	const char *name;              /* of its volume, for sentences and the log */

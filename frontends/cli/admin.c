@@ -18,6 +18,7 @@ void show_volumes(const struct cli *c, struct cairn_slice fields)
 		{ { "KEYS", true }, CAIRN_F_KEYS, SHOW_NUMBER },
 		{ { "SIZE", true }, CAIRN_F_BYTES, SHOW_SIZE },
 		{ { "REVISION", true }, CAIRN_F_REVISION, SHOW_NUMBER },
+		{ { "WRITES", false }, CAIRN_F_TEXT, SHOW_TEXT },
 	};
 
 	out_rows(c, fields, CAIRN_F_VOLUMES, COLUMNS(columns));

@@ -87,6 +87,8 @@ END
   cairn shell </dev/null
   cairn put app/port 8080
   export XDG_STATE_HOME=$cairn_root/state
+  # libedit never frees the name of a function that it was given.
+  export ASAN_OPTIONS=detect_leaks=0
   printf 'get app/po\t\n secret\nexit\n' | TERM=xterm script -qec 'cairn shell' /dev/null >out
   grep -q '^8080' out
   if [ -e "$XDG_STATE_HOME/cairn/history" ]; then

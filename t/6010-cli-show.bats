@@ -57,11 +57,11 @@ steady() { sed -E "s#$cairn_root#ROOT#g; s/[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.]
 @test "tree knows the last name of every folder, over many pages" {
   start
   { seq 1203 | sed 's/.*/put f\/&\/x 1/'; echo put g 1; } | cairn shell >/dev/null
-  cairn tree >tree
-  [ "$(wc -l <tree)" -eq 2408 ]
-  [ "$(grep -c '^│   ├── ' tree)" -eq 1202 ]
-  [ "$(grep -c '^│   └── ' tree)" -eq 1 ]
-  [ "$(tail -n 2 tree)" = $'│       └── x\n└── g' ]
+  cairn tree >out
+  [ "$(wc -l <out)" -eq 2408 ]
+  [ "$(grep -c '^│   ├── ' out)" -eq 1202 ]
+  [ "$(grep -c '^│   └── ' out)" -eq 1 ]
+  [ "$(tail -n 2 out)" = $'│       └── x\n└── g' ]
 }
 
 @test "a terminal gets the missing newline, and nothing that acts on it" {
@@ -129,7 +129,6 @@ steady() { sed -E "s#$cairn_root#ROOT#g; s/[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.]
   [ "$(cairn config get log.level)" = info ]
   cairn config set log.level debug
   [ "$(cairn config get log.level)" = debug ]
-  [ "$(cairn --format plain log-level store)" = "" ] || true
   cairn log-level store trace
   [ "$(cairn --format plain log-level | grep ^store)" = $'store\ttrace' ]
   run cairn config get log.levle
@@ -141,9 +140,9 @@ steady() { sed -E "s#$cairn_root#ROOT#g; s/[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.]
 
 @test "metrics are in the text format of Prometheus" {
   start && some_keys
-  cairn metrics >metrics
-  grep -q '^# TYPE cairn_uptime_seconds gauge$' metrics
-  run grep -vE '^(# (HELP|TYPE) [a-z_]+ .*|[a-z_]+(\{[^}]*\})? [-+0-9.e]+(inf|nan)?)$' metrics
+  cairn metrics >out
+  grep -q '^# TYPE cairn_uptime_seconds gauge$' out
+  run grep -vE '^(# (HELP|TYPE) [a-z_]+ .*|[a-z_]+(\{[^}]*\})? [-+0-9.e]+(inf|nan)?)$' out
   [ -z "$output" ] || { echo "$output"; false; }
 }
 

@@ -240,6 +240,11 @@ void show_volumes(const struct cli *c, struct cairn_slice fields);
 /* Add the operation that WORDS say (put KEY VALUE, del KEY …) to M, as an item of FIELD. */
 enum cairn_code txn_operation(struct cli *c, struct cairn_msg *m, unsigned field, const struct word *words,
 			      size_t n);
+/*
+ * How many operations failed, by the ANSWER of a transaction whose operations fail each for itself; *E says
+ * which was the first whose code is not IGNORE.
+ */
+size_t txn_failures(struct cairn_slice answer, enum cairn_code ignore, struct cairn_error *e);
 /* Send the transaction M and show what became of it. NOTHING_ELSE: there is no list for guards that fail. */
 enum cairn_code txn_send(struct cli *c, struct cairn_msg *m, bool nothing_else);
 

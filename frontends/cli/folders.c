@@ -44,6 +44,27 @@ static void page_operation(struct cairn_msg *m, struct cairn_slice key, struct c
 	cairn_msg_close(m, mark);
 }
 
+/* Send a page of KEYS operations, M; adds to *COUNT those that were done. */
+static enum cairn_code page_send(struct cli *c, struct cairn_msg *m, size_t keys, uint64_t *count,
+				 uint64_t *revision)
+{
+	struct cairn_reply r = { 0 };
+	struct cairn_error first;
+	enum cairn_code code = call(c, m, &r);
+
+	if (code == CAIRN_OK) {
+		*count += keys - txn_failures(r.fields, CAIRN_E_NOT_FOUND, &first);
+		*revision = cairn_field_u64(r.fields, CAIRN_F_REVISION, *revision);
+		code = first.code;
+		if (code != CAIRN_OK)
+			c->error = first;
+	}
+	if (code != CAIRN_OK && *count)
+		cairn_error_prefix(&c->error, "after %llu keys", (unsigned long long)*count);
+	cairn_reply_free(&r);
+	return code;
+}
+
 /*
  * Delete (TO NULL) or copy the folder FROM page by page. One operation's not-found does not stop the others:
  * somebody else may have deleted the key meanwhile. *COUNT and *REVISION are filled.
@@ -60,7 +81,6 @@ static enum cairn_code by_pages(struct cli *c, struct cairn_slice from, const st
 	while (more && code == CAIRN_OK) {
 		struct batch b = { 0 };
 		struct cairn_msg m = { 0 };
-		struct cairn_reply r = { 0 };
 
 		code = walk(c, &range, batch_row, &b);
 		request(c, &m, CAIRN_OP_TXN);
@@ -69,11 +89,8 @@ static enum cairn_code by_pages(struct cli *c, struct cairn_slice from, const st
 			page_operation(&m, word_slice(&b.keys.list[i]), from, to);
 		more = b.keys.count > 0;
 		if (more && code == CAIRN_OK)
-			code = call(c, &m, &r);
-		*count += b.keys.count;
-		*revision = cairn_field_u64(r.fields, CAIRN_F_REVISION, *revision);
+			code = page_send(c, &m, b.keys.count, count, revision);
 		cairn_msg_free(&m);
-		cairn_reply_free(&r);
 		words_free(&last);
 		last = b.keys;
 		/* The next page begins behind the last key: at that key with a zero byte, which its NUL

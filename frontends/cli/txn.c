@@ -209,6 +209,43 @@ static bool show_results(struct cli *c, struct cairn_slice request, unsigned lis
 	return writes;
 }
 
+size_t txn_failures(struct cairn_slice answer, enum cairn_code ignore, struct cairn_error *e)
+{
+	struct cairn_slice result;
+	size_t number = 0, failed = 0;
+	unsigned field;
+
+	*e = (struct cairn_error){ 0 };
+	while (cairn_field_next(&answer, &field, &result) == 0 && field != CAIRN_F_END) {
+		char name[32], message[300];
+		enum cairn_code code;
+
+		if (field != CAIRN_F_RESULT)
+			continue;
+		number++;
+		field_text(result, CAIRN_F_CODE, name, sizeof(name));
+		code = cairn_error_by_name(name, strlen(name));
+		failed += code != CAIRN_OK;
+		if (code != CAIRN_OK && code != ignore && !e->code)
+			cairn_fail(e, code, "operation %zu: %s", number,
+				   field_text(result, CAIRN_F_MESSAGE, message, sizeof(message)));
+	}
+	return failed;
+}
+
+/* The operations that failed for themselves, as one error. */
+static enum cairn_code say_failures(struct cli *c, struct cairn_slice answer)
+{
+	struct cairn_error e;
+	size_t failed = txn_failures(answer, CAIRN_OK, &e), len = strlen(e.message);
+
+	if (failed > 1)
+		snprintf(e.message + len, sizeof(e.message) - len, "; %zu operations failed in all", failed);
+	if (failed)
+		c->error = e;
+	return e.code;
+}
+
 enum cairn_code txn_send(struct cli *c, struct cairn_msg *m, bool nothing_else)
 {
 	struct cairn *client = cli_client(c);
@@ -223,13 +260,16 @@ enum cairn_code txn_send(struct cli *c, struct cairn_msg *m, bool nothing_else)
 		code = cairn_fail(&c->error, CAIRN_E_CONFLICT,
 				  "a condition does not hold; nothing was written");
 	} else if (code == CAIRN_OK && c->format == FORMAT_JSON) {
+		/* The results carry their errors. */
 		out_json(c, r.fields);
+		c->status = exit_status(say_failures(c, r.fields));
 	} else if (code == CAIRN_OK) {
 		if (!held)
 			out_line("else");
 		if (show_results(c, request, held ? CAIRN_F_THEN : CAIRN_F_ELSE, r.fields))
 			out_line("revision %llu",
 				 (unsigned long long)cairn_field_u64(r.fields, CAIRN_F_REVISION, 0));
+		code = say_failures(c, r.fields);
 	}
 	cairn_reply_free(&r);
 	return code;

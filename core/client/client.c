@@ -163,12 +163,13 @@ enum cairn_code cairn_dispatch(struct cairn *c, int wait_ms)
 	size_t delivered = c->delivered;
 	struct epoll_event events[3];
 	uint64_t until;
-	bool read = wait_ms == 0;
+	bool read;
 
 	if (c->busy)
 		return CAIRN_E_INVALID;
 	c->busy = true;
 	c->now = clock_boot_ns();
+	read = wait_ms == 0 || c->now >= c->deadline_ns; /* answers that are here are in time */
 	until = wait_ms < 0 ? NEVER : c->now + (uint64_t)wait_ms * MS;
 	for (;;) {
 		uint64_t again = turn(c, read);
@@ -176,7 +177,7 @@ enum cairn_code cairn_dispatch(struct cairn *c, int wait_ms)
 		arm(c, again);
 		if (c->delivered != delivered || c->now >= until || !request_any(c))
 			break;
-		read = again > c->now && epoll_wait(c->epoll, events, 3, wait_time(c->now, until)) != 0;
+		read = again <= c->now || epoll_wait(c->epoll, events, 3, wait_time(c->now, until)) != 0;
 		c->now = clock_boot_ns();
 	}
 	c->busy = false;

@@ -305,7 +305,7 @@ void connection_receive(struct cairn *c)
 		}
 		t->in_len += (size_t)n;
 		t->heard_ns = c->now;
-		t->probed = false;
+		t->probe_ns = 0;
 		if (t->state == CONNECTION_GREETING)
 			greeting(c);
 		if (t->state == CONNECTION_UP && !frames(c))
@@ -333,17 +333,17 @@ static uint64_t watch_silence(struct cairn *c)
 
 	if (!c->sent.first || (c->server_count == 1 && !c->servers[c->server].ssh))
 		return NEVER;
-	if (c->now >= t->heard_ns + 2 * quiet && t->probed) {
+	if (t->probe_ns && c->now >= t->probe_ns + quiet) {
 		connection_lost(c, "it does not answer");
 		return c->attempt_ns;
 	}
-	if (c->now >= t->heard_ns + quiet && !t->probed) {
-		t->probed = true;
+	if (!t->probe_ns && c->now >= t->heard_ns + quiet) {
+		t->probe_ns = c->now;
 		cairn_msg_start(&ping, CAIRN_OP_PING);
 		request_submit(c, &ping, probe_done, NULL, true, NULL);
 		cairn_msg_free(&ping);
 	}
-	return t->heard_ns + (t->probed ? 2 : 1) * quiet;
+	return (t->probe_ns ? t->probe_ns : t->heard_ns) + quiet;
 }
 
 uint64_t connection_watch(struct cairn *c)

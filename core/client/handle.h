@@ -71,16 +71,16 @@ enum connection_state { CONNECTION_DOWN, CONNECTION_GREETING, CONNECTION_UP };
 
 struct connection {
 	enum connection_state state;
-	int fd;               /* to the server, -1 where there is none */
-	int err;              /* standard error of ssh, -1 where there is none */
-	pid_t pid, owner;     /* of ssh, and who started it */
-	uint64_t since_ns;    /* start of the attempt */
-	uint64_t heard_ns;    /* last bytes from the server, or first request after idleness */
-	uint64_t leave_ns;    /* when a connection that is being left is cut; NEVER: it is not being left */
-	bool probed;          /* a ping asks whether the server is alive */
-	bool answered;        /* it has answered something */
-	bool want_out;        /* EPOLLOUT is set */
-	bool eof;             /* the server has closed its side */
+	int fd;            /* to the server, -1 where there is none */
+	int err;           /* standard error of ssh, -1 where there is none */
+	pid_t pid, owner;  /* of ssh, and who started it */
+	uint64_t since_ns; /* start of the attempt */
+	uint64_t heard_ns; /* last bytes from the server, or first request after idleness */
+	uint64_t leave_ns; /* when a connection that is being left is cut; NEVER: it is not being left */
+	uint64_t probe_ns; /* when a ping was sent to ask whether the server is alive; 0: none is under way */
+	bool answered;     /* it has answered something */
+	bool want_out;     /* EPOLLOUT is set */
+	bool eof;          /* the server has closed its side */
 	struct cairn_msg out; /* frames to send, from OUT_AT on */
 	size_t out_at;
 	uint64_t sent;     /* bytes of frames sent so far */

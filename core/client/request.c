@@ -499,7 +499,7 @@ static void take_error(struct cairn_reply *reply, unsigned number)
 
 /* Whether another server, or this one after its restart, may serve what was turned away. It did not happen.
  */
-static bool try_elsewhere(struct cairn *c, struct request *r)
+static bool try_elsewhere(struct cairn *c, struct request *r, const struct cairn_error *e)
 {
 	struct connection *t = &c->connection;
 
@@ -510,6 +510,7 @@ static bool try_elsewhere(struct cairn *c, struct request *r)
 			return false;
 		r->turned_away++;
 		t->leave_ns = c->now + 1000 * MS;
+		snprintf(t->said, sizeof(t->said), "%.*s", (int)sizeof(t->said) - 1, e->message);
 	}
 	r->reached = false;
 	requeue(c, r);
@@ -565,7 +566,7 @@ int request_answer(struct cairn *c, uint64_t id, struct cairn_slice rest)
 	reply.error.message[0] = reply.error.hint[0] = 0;
 	if (kind == 1)
 		take_error(&reply, cairn_message_number(message));
-	if (reply.code != CAIRN_E_UNAVAILABLE || !try_elsewhere(c, r))
+	if (reply.code != CAIRN_E_UNAVAILABLE || !try_elsewhere(c, r, &reply.error))
 		hand_over(c, r, &reply);
 	return 0;
 }

@@ -741,6 +741,33 @@ static void bounded_memory(void)
 	cairn_close(c);
 }
 
+/* An answer that came in time is taken, however late the program looks. */
+static void late_look(void)
+{
+	struct cairn_msg m = { 0 };
+	struct cairn_error e = { 0 };
+	struct fake f;
+	struct cairn *c;
+	struct pollfd p;
+	int good = 0;
+
+	fake_start(&f, serve_one_key, NULL);
+	c = handle(f.server, 50);
+	cairn_put(c, NULL, cairn_str("k"), cairn_str("v"), NULL, &e);
+	cairn_msg_start(&m, CAIRN_OP_GET);
+	cairn_msg_text(&m, CAIRN_F_KEY, "k");
+	cairn_submit(c, &m, count_good, &good);
+	cairn_dispatch(c, 0);
+	p = (struct pollfd){ .fd = cairn_fd(c), .events = POLLIN };
+	if (cairn_pending(c) && poll(&p, 1, 5000) == 1)
+		usleep(80000); /* past its time */
+	cairn_dispatch(c, -1);
+	is_int(good, 1, "an answer that waited while the program was elsewhere is taken");
+	cairn_msg_free(&m);
+	cairn_close(c);
+	fake_stop(&f);
+}
+
 int main(void)
 {
 	common_calls();
@@ -759,5 +786,6 @@ int main(void)
 	window_of_writes();
 	after_fork();
 	bounded_memory();
+	late_look();
 	return tap_done();
 }

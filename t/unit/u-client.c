@@ -741,6 +741,23 @@ static void bounded_memory(void)
 	cairn_close(c);
 }
 
+/* Answers gets after a moment, so that nobody finds the answer who has just asked. */
+static void serve_slowly(struct fake *f, int fd, int nth)
+{
+	struct fake_request r = { 0 };
+
+	(void)f;
+	(void)nth;
+	if (!fake_greet(fd))
+		return;
+	while (fake_next(fd, &r, 5)) {
+		if (r.number == CAIRN_OP_GET)
+			usleep(10000);
+		fake_number(fd, r.id, CAIRN_F_REVISION, 1);
+	}
+	free(r.bytes);
+}
+
 /* An answer that came in time is taken, however late the program looks. */
 static void late_look(void)
 {
@@ -751,8 +768,8 @@ static void late_look(void)
 	struct pollfd p;
 	int good = 0;
 
-	fake_start(&f, serve_one_key, NULL);
-	c = handle(f.server, 50);
+	fake_start(&f, serve_slowly, NULL);
+	c = handle(f.server, 100);
 	cairn_put(c, NULL, cairn_str("k"), cairn_str("v"), NULL, &e);
 	cairn_msg_start(&m, CAIRN_OP_GET);
 	cairn_msg_text(&m, CAIRN_F_KEY, "k");
@@ -760,7 +777,7 @@ static void late_look(void)
 	cairn_dispatch(c, 0);
 	p = (struct pollfd){ .fd = cairn_fd(c), .events = POLLIN };
 	if (cairn_pending(c) && poll(&p, 1, 5000) == 1)
-		usleep(80000); /* past its time */
+		usleep(120000); /* past its time */
 	cairn_dispatch(c, -1);
 	is_int(good, 1, "an answer that waited while the program was elsewhere is taken");
 	cairn_msg_free(&m);

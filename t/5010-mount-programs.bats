@@ -27,6 +27,15 @@ setup() {
   [ ! -e f ]
 }
 
+@test "a change that leaves length and time as they were is seen" {
+  echo aaa >f
+  touch -d 2020-01-01 f
+  [ "$(cat f)" = aaa ]
+  echo bbb >"$other/f"
+  touch -d 2020-01-01 "$other/f"
+  [ "$(cat f)" = bbb ]
+}
+
 @test "what was opened stays as it was when another mount replaces it" {
   echo old >f
   exec 7<f

@@ -150,6 +150,16 @@ setup() {
   [ "$(cat keep)" = keep ]
 }
 
+# bats test_tags=slow
+@test "a folder too large for one transaction is not renamed but copied" {
+  requires_program python3
+  for i in $(seq 66000); do echo "put large/k$i v"; done | cairn shell >/dev/null
+  run python3 -c 'import os; os.rename("large", "other")'
+  [[ "$output" == *"Invalid cross-device link"* ]]
+  [ "$(ls large | wc -l)" -eq 66000 ]
+  [ ! -e other ]
+}
+
 @test "links: symbolic ones yes, hard ones no" {
   echo x >f
   ln -s f l

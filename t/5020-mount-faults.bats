@@ -93,7 +93,7 @@ END
     true
   ) 3>&- &
   writer=$!
-  for round in 1 2 3; do
+  for _ in 1 2 3; do
     cairn_kill
     cairn_start
   done

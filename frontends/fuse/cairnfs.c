@@ -135,9 +135,11 @@ static void drain(struct mount *m)
 {
 	uint64_t end = clock_boot_ns() + m->options.timeout_s * 1000000000;
 
-	for (struct node *n = m->nodes.dirty; n; n = n->next_dirty)
+	for (struct node *n = m->nodes.dirty, *next; n; n = next) {
+		next = n->next_dirty;
 		if (n->opens > 0)
 			task_start_silent(m, n, do_save);
+	}
 	while ((m->runnable || cairn_pending(m->cairn) > 0) && clock_boot_ns() < end) {
 		tasks_run(m);
 		cairn_dispatch(m->cairn, 100);

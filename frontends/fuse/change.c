@@ -453,7 +453,7 @@ static void do_setattr(struct task *t)
 	if (!r && t->to_set & ~FUSE_SET_ATTR_SIZE)
 		r = set_rest(t, n);
 	lock_give(t->m, &n->lock);
-	if (n->opens == 0 && n->loaded && !n->content.dirty)
+	if (n->opens == 0 && n->loaded) /* also what could not be committed: its caller hears of it */
 		unload(t->m, n);
 	if (r)
 		task_error(t, r);

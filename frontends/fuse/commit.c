@@ -347,6 +347,7 @@ int commit(struct task *t, struct node *n)
 		return 0;
 	if (!n->parent && n->removed) { /* nobody will ever see it */
 		content_clean(&n->content);
+		node_mark(&t->m->nodes, n, false);
 		return 0;
 	}
 	n->busy = true;

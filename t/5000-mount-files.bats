@@ -36,6 +36,15 @@ setup() {
   tail -c 1048576 "$cairn_root/raw" | cmp - "$cairn_root/random"
 }
 
+@test "empty files: made by a reader, by a shell, by touch" {
+  requires_program flock
+  flock lock true
+  [ -e lock ]
+  : >empty
+  touch touched
+  [ "$(cairn ls --format plain | sort)" = $'empty\nlock\ntouched' ]
+}
+
 @test "folders: implicit, empty, removed, kept when they become empty" {
   mkdir -p a/b/c
   [ -d a/b/c ]

@@ -48,9 +48,10 @@ static struct handle *handle_new(struct task *t, struct node *n)
 	if (!h)
 		return NULL;
 	h->node = node_hold(n);
-	h->writes = access != O_RDONLY || t->fi.flags & O_TRUNC;
+	h->made = n->content.dirty && (t->fi.flags & O_TRUNC || (!n->facts.file_id && n->opens == 0));
+	h->writes = access != O_RDONLY || h->made;
+	h->wrote = h->made && access == O_RDONLY; /* nothing more will come */
 	h->appends = h->writes && t->fi.flags & O_APPEND;
-	h->made = n->content.dirty && (t->fi.flags & O_TRUNC || !n->facts.file_id);
 	h->revision = n->facts.revision;
 	if (h->writes) {
 		h->pid = t->pid;

@@ -30,6 +30,10 @@ def exclusive(at, a, b, data, n):
     os.close(os.open(f"{at}/{a}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
+def touch(at, a, b, data, n):
+    os.close(os.open(f"{at}/{a}", os.O_CREAT | os.O_RDONLY, 0o640))
+
+
 def append(at, a, b, data, n):
     with open(f"{at}/{a}", "ab", buffering=0) as f:
         f.write(data)
@@ -57,6 +61,7 @@ CALLS = {
     "put": (put, 6),
     "exclusive": (exclusive, 2),
     "append": (append, 4),
+    "touch": (touch, 2),
     "patch": (patch, 4),
     "read": (read, 3),
     "truncate": (lambda at, a, b, data, n: os.truncate(f"{at}/{a}", n), 3),
@@ -64,7 +69,7 @@ CALLS = {
     "rmdir": (lambda at, a, b, data, n: os.rmdir(f"{at}/{a}"), 6),
     "unlink": (lambda at, a, b, data, n: os.unlink(f"{at}/{a}"), 4),
     "rename": (lambda at, a, b, data, n: os.rename(f"{at}/{a}", f"{at}/{b}"), 8),
-    "rename without replacing": (rename2, 2),
+    "rename without replacing": (rename2, 5),
     "symlink": (lambda at, a, b, data, n: os.symlink(b, f"{at}/{a}"), 4),
     "readlink": (lambda at, a, b, data, n: os.readlink(f"{at}/{a}"), 3),
     "chmod": (lambda at, a, b, data, n: os.chmod(f"{at}/{a}", 0o600 | n & 0o177), 2),
@@ -104,7 +109,7 @@ for i in range(count):
     data = bytes([rnd.randrange(256)]) * (rnd.randrange(400000) if big else rnd.randrange(50))
     arguments = (path(), path(), data, rnd.randrange(300000 if big else 100))
     at = f"{ordinary}/{arguments[0]}"
-    if name in ("put", "append", "patch", "read") and os.path.exists(at) and stat.S_ISFIFO(os.stat(at).st_mode):
+    if name in ("put", "append", "patch", "read", "touch") and os.path.exists(at) and stat.S_ISFIFO(os.stat(at).st_mode):
         continue  # would wait for somebody at the other end
     want = attempt(CALLS[name][0], ordinary, *arguments)
     got = attempt(CALLS[name][0], mounts[i % len(mounts)], *arguments)

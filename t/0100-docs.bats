@@ -29,6 +29,7 @@ page() { mandoc -T ascii -O width=200 "$1" | col -b; }
 @test "what cairnd --print-config prints is a configuration that cairnd takes" {
   cairnd --print-config >"$cairn_root/c.conf"
   run cairnd --config "$cairn_root/c.conf" --print-config
+  [[ $output != *"built without support for configuration files"* ]] || skip "configuration files are not part of this build"
   [ "$status" -eq 0 ] || { echo "$output"; false; }
   diff <(echo "$output") "$cairn_root/c.conf"
 }

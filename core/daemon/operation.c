@@ -45,6 +45,7 @@ ARGUMENTS(DELETE_PREFIX, R(PREFIX), A(GUARD));
 ARGUMENTS(APPEND, R(KEY), A(VALUE), A(UPLOAD), A(SIZE), A(ATTRIBUTES), A(GUARD));
 ARGUMENTS(PATCH, R(KEY), A(OFFSET), A(VALUE), A(UPLOAD), A(SIZE), A(ATTRIBUTES), A(GUARD));
 ARGUMENTS(SWAP, R(KEY), R(TO), A(GUARD));
+ARGUMENTS(CONFIGURE, R(NAME), R(AMOUNT));
 ARGUMENTS(PING, );
 ARGUMENTS(STATUS, );
 ARGUMENTS(METRICS, );
@@ -78,6 +79,7 @@ static const struct operation rows[CAIRN_OPERATION_COUNT] = {
 	ROW(APPEND, op_write, true, true),
 	ROW(PATCH, op_write, true, true),
 	ROW(SWAP, op_write, true, true),
+	ROW(CONFIGURE, op_write, true, false),
 	ROW(PING, op_ping, true, false),
 	ROW(STATUS, op_status, false, false),
 	ROW(METRICS, op_metrics, false, false),

@@ -69,7 +69,17 @@ enum setting_type {
 	X(VOLUME_VALUE_LIMIT, "volume", "value-limit", SIZE, "64M", 1024, 1ull << 40, SETTING_RESTART, 0, \
 	  NULL, "longest value of new volumes, in bytes") \
 	X(VOLUME_FOLDERS, "volume", "folders", BOOL, "yes", 0, 0, SETTING_RESTART, 0, NULL, \
-	  "new volumes keep rows about folders; without them they cannot be mounted")
+	  "new volumes keep rows about folders; without them they cannot be mounted") \
+	X(VOLUME_HISTORY, "volume", "history", TEXT, "auto", 0, 0, SETTING_RESTART, 0, NULL, \
+	  "newest versions of each key that new volumes keep; 0: none; auto: 8 where the engine is durable") \
+	X(VOLUME_HISTORY_AGE, "volume", "history-age", TEXT, "24h", 0, 0, SETTING_RESTART, 0, NULL, \
+	  "new volumes also keep all versions that were replaced within this time") \
+	X(VOLUME_HISTORY_BYTES, "volume", "history-bytes", SIZE, "0", 0, UINT64_MAX, SETTING_RESTART, 0, \
+	  NULL, \
+	  "history of new volumes gives up its oldest beyond so many bytes; 0: a quarter of the quota, " \
+	  "else 1G") \
+	X(VOLUME_QUOTA, "volume", "quota", SIZE, "0", 0, UINT64_MAX, SETTING_RESTART, 0, NULL, \
+	  "bytes of values that new volumes hold at most; 0: no limit")
 
 enum setting {
 #define X(id, section, key, type, fallback, least, most, live, letter, option, help) SETTING_##id,

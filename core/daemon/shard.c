@@ -700,6 +700,8 @@ static enum cairn_code open_engine(struct shard *s, const struct shard_options *
 	s->in_loop = !s->sync && !(caps & CAIRN_ENGINE_BLOCKING);
 	if (s->engine.ops.key_max && settings.key_max >= s->engine.ops.key_max)
 		settings.key_max = s->engine.ops.key_max - 1; /* the row's tag is in front */
+	if (settings.history == STORE_HISTORY_AUTO)
+		settings.history = caps & CAIRN_ENGINE_DURABLE ? 8 : 0;
 	return store_open(&s->store, &s->engine, &settings, error);
 }
 

@@ -48,9 +48,23 @@ static const struct cairn_param volume_params[] = {
 	  "keep rows about folders; without them it cannot be mounted" },
 	{ "key-max", CAIRN_PARAM_SIZE, "4K", false, "longest key" },
 	{ "value-limit", CAIRN_PARAM_SIZE, "64M", false, "longest value" },
+	{ "history", CAIRN_PARAM_TEXT, "auto", false, "newest versions of a key that are kept" },
+	{ "history-age", CAIRN_PARAM_TEXT, "24h", false, "and all that were replaced within this time" },
+	{ "history-bytes", CAIRN_PARAM_TEXT, "0", false, "beyond which the oldest history is given up" },
+	{ "quota", CAIRN_PARAM_TEXT, "0", false, "most bytes of values" },
 	{ .name = NULL },
 };
-enum { PARAM_SYNC, PARAM_FOLDERS, PARAM_KEY_MAX, PARAM_VALUE_LIMIT, PARAM_COUNT };
+enum {
+	PARAM_SYNC,
+	PARAM_FOLDERS,
+	PARAM_KEY_MAX,
+	PARAM_VALUE_LIMIT,
+	PARAM_HISTORY, /* from here on: settings of the store that may change later */
+	PARAM_HISTORY_AGE,
+	PARAM_HISTORY_BYTES,
+	PARAM_QUOTA,
+	PARAM_COUNT
+};
 
 static void volume_free(struct volume *v)
 {
@@ -108,9 +122,25 @@ static bool is_own(const char *text)
 
 static void shard_stopped(void *arg);
 
+static enum cairn_code first_settings(const struct cairn_value *own, struct store_settings *s,
+				      struct cairn_error *error)
+{
+	enum cairn_code code = CAIRN_OK;
+
+	*s = (struct store_settings){ .key_max = own[PARAM_KEY_MAX].number,
+				      .value_limit = own[PARAM_VALUE_LIMIT].number,
+				      .folders = own[PARAM_FOLDERS].number,
+				      .history = STORE_HISTORY_AUTO };
+	for (unsigned i = PARAM_HISTORY; i < PARAM_COUNT && !code; i++)
+		if (i != PARAM_HISTORY || strcmp(own[i].text, "auto"))
+			code = store_setting(s, volume_params[i].name, own[i].text, error);
+	return code;
+}
+
 static enum cairn_code open_shard(struct volume *v, bool durable, struct cairn_error *error)
 {
 	struct cairn_value own[PARAM_COUNT];
+	struct store_settings settings;
 	const char **texts = calloc(v->parameter_count + 1, sizeof(*texts));
 	char path[4096];
 	size_t owns = 0, others = 0;
@@ -124,26 +154,25 @@ static enum cairn_code open_shard(struct volume *v, bool durable, struct cairn_e
 			if (is_own(v->parameters[i]) == (pass == 0))
 				texts[pass == 0 ? owns++ : owns + others++] = v->parameters[i];
 	code = params_parse(volume_params, texts, owns, own, error);
+	if (!code)
+		code = first_settings(own, &settings, error);
 	if (code)
 		cairn_error_prefix(error, "volume %s", v->name);
 	snprintf(path, sizeof(path), "%s/%s", v->node->volumes->path, v->folder);
 	if (!code)
-		code = shard_open(
-			&shard, v->node,
-			&(struct shard_options){ .name = v->name,
-						 .folder = path,
-						 .engine = v->engine,
-						 .replication = v->replication,
-						 .parameters = texts + owns,
-						 .parameter_count = others,
-						 .sync = own[PARAM_SYNC].number,
-						 .settings = { .key_max = own[PARAM_KEY_MAX].number,
-							       .value_limit = own[PARAM_VALUE_LIMIT].number,
-							       .folders = own[PARAM_FOLDERS].number },
-						 .stopped = shard_stopped,
-						 .arg = v,
-						 .must_be_durable = durable },
-			error);
+		code = shard_open(&shard, v->node,
+				  &(struct shard_options){ .name = v->name,
+							   .folder = path,
+							   .engine = v->engine,
+							   .replication = v->replication,
+							   .parameters = texts + owns,
+							   .parameter_count = others,
+							   .sync = own[PARAM_SYNC].number,
+							   .settings = settings,
+							   .stopped = shard_stopped,
+							   .arg = v,
+							   .must_be_durable = durable },
+				  error);
 	if (!code)
 		v->shard = shard;
 	free(texts);
@@ -506,8 +535,11 @@ static bool collect_parameters(struct volume *v, const struct volume_change *c, 
 	const char *p = with_engine ? setting_text(s, SETTING_VOLUME_PARAMETERS) : "";
 	char text[64];
 	bool good = true;
-	static const enum setting from[PARAM_COUNT] = { SETTING_VOLUME_SYNC, SETTING_VOLUME_FOLDERS,
-							SETTING_VOLUME_KEY_MAX, SETTING_VOLUME_VALUE_LIMIT };
+	static const enum setting from[PARAM_COUNT] = {
+		SETTING_VOLUME_SYNC,          SETTING_VOLUME_FOLDERS, SETTING_VOLUME_KEY_MAX,
+		SETTING_VOLUME_VALUE_LIMIT,   SETTING_VOLUME_HISTORY, SETTING_VOLUME_HISTORY_AGE,
+		SETTING_VOLUME_HISTORY_BYTES, SETTING_VOLUME_QUOTA
+	};
 
 	for (size_t i = 0; i < PARAM_COUNT; i++) {
 		snprintf(text, sizeof(text), "%s=%s", volume_params[i].name, setting_text(s, from[i]));

@@ -27,10 +27,18 @@ struct item {
 	char key[MODEL_KEY];
 	size_t key_len;
 	struct bytes *value;
-	uint64_t file_id, version, revision, created;
+	uint64_t file_id, version, data_version, revision, created;
+	uint64_t since, time_ns; /* revision that its history begins with; commit time */
 	unsigned kind;
 	bool has_mode, has_mtime;
 	uint64_t mode, mtime;
+};
+
+/* A version that was replaced, or a tombstone that was. Only ever added; a copy of the model shares them. */
+struct past {
+	struct item item;
+	bool gone;
+	uint64_t next_revision, next_time_ns;
 };
 
 struct model_upload {
@@ -41,8 +49,13 @@ struct model_upload {
 struct model {
 	struct item *items;
 	size_t count, cap;
-	uint64_t revision, next_file_id;
-	bool changed; /* by the command under way */
+	struct item *graves; /* tombstones; their values are NULL */
+	size_t grave_count, grave_cap;
+	struct past *past;
+	size_t past_count, past_cap;
+	uint64_t revision, next_file_id, time_ns;
+	uint64_t history, history_age_ns, floor; /* settings */
+	bool changed;                            /* by the command under way */
 	struct model_upload uploads[MODEL_UPLOADS];
 };
 
@@ -76,6 +89,10 @@ static struct model model_copy(const struct model *m)
 {
 	struct model c = *m;
 
+	c.graves = malloc((m->grave_count + 1) * sizeof(*c.graves));
+	c.grave_cap = m->grave_count + 1;
+	if (m->grave_count)
+		memcpy(c.graves, m->graves, m->grave_count * sizeof(*c.graves));
 	c.items = malloc((m->count + 1) * sizeof(*c.items));
 	c.cap = m->count + 1;
 	if (m->count)
@@ -96,6 +113,84 @@ static void model_free(struct model *m)
 		for (int p = 0; p < MODEL_PIECES; p++)
 			bytes_drop(m->uploads[u].pieces[p]);
 	free(m->items);
+	free(m->graves);
+}
+
+/* Go back from M to the copy WAS. */
+static void model_restore(struct model *m, struct model *was)
+{
+	while (m->past_count > was->past_count)
+		bytes_drop(m->past[--m->past_count].item.value);
+	was->past = m->past;
+	was->past_cap = m->past_cap;
+	model_free(m);
+	*m = *was;
+}
+
+static void model_end(struct model *m)
+{
+	while (m->past_count)
+		bytes_drop(m->past[--m->past_count].item.value);
+	free(m->past);
+	model_free(m);
+}
+
+static void model_keep(struct model *m, const struct item *i, bool gone)
+{
+	if (!m->history)
+		return;
+	if (m->past_count == m->past_cap) {
+		m->past_cap = m->past_cap ? m->past_cap * 2 : 64;
+		m->past = realloc(m->past, m->past_cap * sizeof(*m->past));
+	}
+	m->past[m->past_count++] = (struct past){ *i, gone, m->revision + 1, m->time_ns };
+	bytes_hold(i->value);
+}
+
+static bool grave_shows(const struct model *m, const struct item *grave)
+{
+	return m->history && grave->revision > m->floor && grave->time_ns + m->history_age_ns > m->time_ns;
+}
+
+static struct item *grave_find(struct model *m, const struct item *of)
+{
+	for (size_t i = 0; i < m->grave_count; i++)
+		if (m->graves[i].key_len == of->key_len && !memcmp(m->graves[i].key, of->key, of->key_len))
+			return &m->graves[i];
+	return NULL;
+}
+
+/* I is removed. */
+static void grave_dig(struct model *m, const struct item *i)
+{
+	model_keep(m, i, false);
+	if (!m->history)
+		return;
+	if (m->grave_count == m->grave_cap) {
+		m->grave_cap = m->grave_cap ? m->grave_cap * 2 : 16;
+		m->graves = realloc(m->graves, m->grave_cap * sizeof(*m->graves));
+	}
+	m->graves[m->grave_count] = *i;
+	m->graves[m->grave_count].value = NULL;
+	m->graves[m->grave_count].version++;
+	m->graves[m->grave_count].revision = m->revision + 1;
+	m->graves[m->grave_count++].time_ns = m->time_ns;
+}
+
+/* I is made: its tombstone, if there is one, ends. */
+static void grave_rise(struct model *m, struct item *i)
+{
+	struct item *grave = grave_find(m, i);
+
+	if (!grave)
+		return;
+	if (grave_shows(m, grave)) {
+		i->version = grave->version;
+		i->data_version = grave->data_version;
+		i->since = grave->since;
+	}
+	model_keep(m, grave, true);
+	*grave = m->graves[--m->grave_count];
 }
 
 static struct cairn_slice item_key(const struct item *i)
@@ -115,6 +210,7 @@ static void model_remove(struct model *m, struct item *i)
 {
 	size_t at = (size_t)(i - m->items);
 
+	grave_dig(m, i);
 	bytes_drop(i->value);
 	memmove(i, i + 1, (m->count - at - 1) * sizeof(*i));
 	m->count--;
@@ -139,14 +235,20 @@ static struct item *model_next(struct model *m, struct cairn_slice key)
 		memmove(&m->items[at + 1], &m->items[at], (m->count - at) * sizeof(*i));
 		m->count++;
 		i = &m->items[at];
-		*i = (struct item){ .key_len = key.len, .created = m->revision + 1 };
+		*i = (struct item){ .key_len = key.len,
+				    .created = m->revision + 1,
+				    .since = m->revision + 1 };
 		memcpy(i->key, key.data, key.len);
+		grave_rise(m, i);
 	} else {
+		model_keep(m, i, false);
 		bytes_drop(i->value);
 		i->value = NULL;
 	}
 	i->version++;
+	i->data_version++;
 	i->revision = m->revision + 1;
+	i->time_ns = m->time_ns;
 	return i;
 }
 
@@ -447,6 +549,8 @@ static bool model_guard(struct model *m, struct cairn_slice g)
 		return false;
 	if (cairn_field_find(g, CAIRN_F_FILE_ID, &b) && cairn_body_u64(b) != (i ? i->file_id : 0))
 		return false;
+	if (cairn_field_find(g, CAIRN_F_DATA_VERSION, &b) && cairn_body_u64(b) != (i ? i->data_version : 0))
+		return false;
 	if (cairn_field_find(g, CAIRN_F_VALUE, &b) &&
 	    (!i || !cairn_slice_eq(b, cairn_slice(i->value->data, i->value->len))))
 		return false;
@@ -485,8 +589,7 @@ static enum cairn_code model_txn(struct model *m, struct cairn_slice fields)
 		was = model_copy(m);
 		code = model_operation(m, cairn_message_number(b), cairn_message_fields(b));
 		if (code && each) {
-			model_free(m);
-			*m = was;
+			model_restore(m, &was);
 			continue;
 		}
 		model_free(&was);
@@ -516,6 +619,7 @@ static enum cairn_code model_operation(struct model *m, unsigned op, struct cair
 		value = bytes_hold(i->value);
 		i = model_next(m, field_of(fields, CAIRN_F_KEY));
 		i->value = value;
+		i->data_version--;
 		take_attributes(i, fields);
 		return CAIRN_OK;
 	case CAIRN_OP_APPEND:
@@ -545,11 +649,12 @@ static enum cairn_code model_apply(struct model *m, struct cairn_slice message)
 	enum cairn_code code = CAIRN_E_CONFLICT;
 
 	m->changed = false;
+	m->time_ns = cairn_field_u64(fields, CAIRN_F_TIME, m->time_ns);
 	if (op == CAIRN_OP_TXN || model_guards(m, fields))
 		code = model_operation(m, op, fields);
 	if (code) {
-		model_free(m);
-		*m = was;
+		was.time_ns = m->time_ns;
+		model_restore(m, &was);
 	} else {
 		model_free(&was);
 		m->revision += m->changed;

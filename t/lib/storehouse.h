@@ -26,7 +26,9 @@ struct house {
 
 static const struct store_settings house_settings = { .key_max = STORE_KEY_MAX,
 						      .value_limit = 64 << 20,
-						      .folders = true };
+						      .folders = true,
+						      .history = 8,
+						      .history_age_ns = 3600000000000ull };
 
 __attribute__((unused)) static void house_open_store(struct house *h)
 {

@@ -117,7 +117,10 @@ static void add_guard(struct cairn_msg *m, struct model *model)
 			cairn_msg_bytes(m, CAIRN_F_KEY, item_key(i));
 		else
 			add_key(m, model, CAIRN_F_KEY);
-		switch (draw(5)) {
+		switch (draw(6)) {
+		case 5:
+			cairn_msg_u64(m, CAIRN_F_DATA_VERSION, i ? i->data_version - (draw(4) == 0) : 0);
+			break;
 		case 0:
 			cairn_msg_bool(m, CAIRN_F_EXISTS, i != NULL);
 			break;
@@ -366,6 +369,7 @@ static bool same_record(struct cairn_slice row, const struct item *i)
 
 	return cairn_slice_eq(key, item_key(i)) && same_number(row, CAIRN_F_REVISION, true, i->revision) &&
 		same_number(row, CAIRN_F_VERSION, true, i->version) &&
+		same_number(row, CAIRN_F_DATA_VERSION, true, i->data_version) &&
 		same_number(row, CAIRN_F_FILE_ID, true, i->file_id) &&
 		same_number(row, CAIRN_F_CREATE_REVISION, true, i->created) &&
 		same_number(row, CAIRN_F_SIZE, true, i->value->len) &&
@@ -472,7 +476,9 @@ static void start(struct run *r, const char *engine)
 	if (house_open_with(h, engine,
 			    &(struct store_settings){ .key_max = MODEL_KEY_MAX,
 						      .value_limit = MODEL_VALUE_LIMIT,
-						      .folders = true }))
+						      .folders = true,
+						      .history = 8,
+						      .history_age_ns = 10000000 }))
 		r->count++;
 	else
 		printf("# engine %s is not in this build\n", engine);
@@ -489,6 +495,8 @@ int main(int argc, char **argv)
 	seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
 	seed = seed * 0x9e3779b97f4a7c15ull + 1;
 	r->model.next_file_id = 1;
+	r->model.history = 8;
+	r->model.history_age_ns = 10000000;
 	r->time_ns = 1700000000000000000ull;
 	for (size_t i = 0; i < sizeof(engines) / sizeof(engines[0]) && r->count < HOUSES; i++)
 		start(r, engines[i]);
@@ -520,7 +528,7 @@ int main(int argc, char **argv)
 		for (size_t h = 0; h < HOUSES; h++)
 			cairn_msg_free(&r->queue[i].answer[h]);
 	}
-	model_free(&r->model);
+	model_end(&r->model);
 	free(r);
 	return tap_done();
 }

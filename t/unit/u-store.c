@@ -414,7 +414,7 @@ static enum cairn_code open_again(struct house *h)
 
 static void refused_engines(const char *engine)
 {
-	unsigned char meta[4] = { 2 };
+	unsigned char meta[4] = { 3 };
 	struct house h;
 
 	if (!house_open(&h, engine))
@@ -423,8 +423,11 @@ static void refused_engines(const char *engine)
 	is_int(open_again(&h), CAIRN_E_CORRUPT, "an engine with rows that are not ours is refused");
 	smuggle(&h, "m", meta, sizeof(meta));
 	is_int(open_again(&h), CAIRN_E_UNSUPPORTED, "a newer format is refused");
-	ok(strstr(h.error.message, "format 2"), "and named");
+	ok(strstr(h.error.message, "format 3"), "and named");
 	meta[0] = 1;
+	smuggle(&h, "m", meta, sizeof(meta));
+	is_int(open_again(&h), CAIRN_E_UNSUPPORTED, "so is that from before the first release");
+	meta[0] = 2;
 	smuggle(&h, "m", meta, sizeof(meta));
 	is_int(open_again(&h), CAIRN_E_CORRUPT, "a damaged meta row is refused");
 	house_close(&h);

@@ -8,6 +8,7 @@ void answer_record(struct cairn_msg *m, const struct record *r, bool with_value)
 	cairn_msg_u64(m, CAIRN_F_SIZE, r->head.length);
 	cairn_msg_kind(m, CAIRN_F_KIND, r->head.kind);
 	cairn_msg_u64(m, CAIRN_F_VERSION, r->head.version);
+	cairn_msg_u64(m, CAIRN_F_DATA_VERSION, r->data_version);
 	cairn_msg_u64(m, CAIRN_F_TIME, r->head.time_ns);
 	cairn_msg_u64(m, CAIRN_F_CREATE_REVISION, r->create_revision);
 	if (r->previous_revision)

@@ -24,6 +24,7 @@ static operation_fn *const operations[CAIRN_OPERATION_COUNT] = {
 	[CAIRN_OP_APPEND] = op_append,
 	[CAIRN_OP_PATCH] = op_patch,
 	[CAIRN_OP_SWAP] = op_swap,
+	[CAIRN_OP_CONFIGURE] = op_configure,
 };
 
 enum cairn_code work_operation(struct work *w, unsigned op, const struct args *a)

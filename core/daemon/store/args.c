@@ -37,6 +37,7 @@ static const struct row rows[CAIRN_OPERATION_COUNT] = {
 	[CAIRN_OP_PATCH] = { FIELD(KEY), CONTENT | FIELD(OFFSET) | FIELD(ATTRIBUTES) | FIELD(GUARD), true,
 			     true },
 	[CAIRN_OP_SWAP] = { FIELD(KEY) | FIELD(TO), FIELD(GUARD), true, true },
+	[CAIRN_OP_CONFIGURE] = { FIELD(NAME) | FIELD(AMOUNT), 0, true, false },
 };
 
 /* How long the body of each field is by its type; 0: any length. */

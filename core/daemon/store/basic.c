@@ -46,7 +46,7 @@ enum cairn_code op_delete(struct work *w, const struct args *a)
 
 	code = live_need(w, a->body[CAIRN_F_KEY], &l);
 	if (!code)
-		code = live_remove(w, &l, false);
+		code = live_remove(w, &l, CHANGE_DELETE, cairn_slice(NULL, 0));
 	if (!code && args_bool(a, CAIRN_F_RETURN_OLD))
 		answer_old(w, &l);
 	return code;

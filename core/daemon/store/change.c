@@ -79,6 +79,19 @@ static void uncount(struct meta *m, const struct live *l)
 	m->bytes -= l->r.head.length;
 }
 
+/* What becomes of the chunks of L's version when NEXT replaces it, and of the version itself. */
+static enum cairn_code replaced(struct work *w, const struct live *l, const struct record *next,
+				enum change_kind change)
+{
+	bool keeps = change == CHANGE_APPEND || change == CHANGE_PATCH || change == CHANGE_ATTRIBUTES;
+
+	if (w->s->meta.history)
+		return history_replaced(w, key_of(l), &l->r, next, change);
+	if (!l->r.chunks.len || change == CHANGE_SWAP)
+		return CAIRN_OK;
+	return content_release(w, &l->r, keeps ? next : NULL);
+}
+
 enum cairn_code live_replace(struct work *w, const struct live *l, struct record *next,
 			     enum change_kind change)
 {
@@ -95,6 +108,10 @@ enum cairn_code live_replace(struct work *w, const struct live *l, struct record
 	next->create_revision = l->found ? l->r.create_revision : w->revision;
 	next->previous_revision = l->found ? l->r.head.revision : 0;
 	next->previous_ordinal = l->found ? l->r.head.ordinal : 0;
+	next->since = l->found ? l->r.since : w->revision;
+	next->data_version = !l->found ? 1 : l->r.data_version + (change != CHANGE_ATTRIBUTES);
+	if (!l->found && m->history && history_revive(w, key_of(l), next) < 0)
+		return work_stopped(w);
 	if (!next->file_id)
 		next->file_id = l->found ? l->r.file_id : m->next_file_id++;
 	next->author = w->author;
@@ -107,14 +124,13 @@ enum cairn_code live_replace(struct work *w, const struct live *l, struct record
 		return CAIRN_E_TOO_LARGE;
 	record_encode(next, body);
 	if (l->found) {
-		bool keeps = change == CHANGE_APPEND || change == CHANGE_PATCH || change == CHANGE_ATTRIBUTES;
-
-		if (l->r.chunks.len && change != CHANGE_SWAP)
-			code = content_release(w, &l->r, keeps ? next : NULL);
+		code = replaced(w, l, next, change);
 		if (code)
 			return code;
 		uncount(m, l);
 	}
+	if (m->history && history_changed(w, key_of(l), next, false) < 0)
+		return work_stopped(w);
 	hash_add(&m->rows, hash_two(l->row.key, cairn_slice(body, size)));
 	m->keys++;
 	m->bytes += next->head.length;
@@ -123,14 +139,18 @@ enum cairn_code live_replace(struct work *w, const struct live *l, struct record
 	return l->found ? CAIRN_OK : folders_change(w, key_of(l), true);
 }
 
-enum cairn_code live_remove(struct work *w, const struct live *l, bool moved)
+enum cairn_code live_remove(struct work *w, const struct live *l, enum change_kind change,
+			    struct cairn_slice to)
 {
+	bool moved = change == CHANGE_MOVE || change == CHANGE_MOVE_PREFIX;
+	uint32_t ordinal = w->ordinal++;
 	enum cairn_code code = CAIRN_OK;
 
-	w->ordinal++;
 	if (!w->bulk && work_charge(w, 1, l->body.len))
 		return CAIRN_E_TOO_LARGE;
-	if (l->r.chunks.len && !moved)
+	if (w->s->meta.history)
+		code = history_removed(w, l, ordinal, change, to);
+	else if (l->r.chunks.len && !moved)
 		code = content_release(w, &l->r, NULL);
 	if (code)
 		return code;

@@ -8,7 +8,7 @@
 
 #define KEY_CONDITIONS \
 	(FIELD(REVISION) | FIELD(EXISTS) | FIELD(VALUE) | FIELD(FILE_ID) | FIELD(VERSION) | \
-	 FIELD(NO_ANCESTOR))
+	 FIELD(DATA_VERSION) | FIELD(NO_ANCESTOR))
 
 /* The guard does not hold. */
 static bool fails(struct work *w, uint64_t revision, struct cairn_slice key, const char *why)
@@ -83,6 +83,9 @@ static enum cairn_code key_guard(struct work *w, const struct args *g, bool *hol
 	else if (args_has(g, CAIRN_F_VERSION) &&
 		 args_u64(g, CAIRN_F_VERSION, 0) != (l.found ? l.r.head.version : 0))
 		*holds = fails(w, revision, key, "has another version");
+	else if (args_has(g, CAIRN_F_DATA_VERSION) &&
+		 args_u64(g, CAIRN_F_DATA_VERSION, 0) != (l.found ? l.r.data_version : 0))
+		*holds = fails(w, revision, key, "has another data version");
 	if (*holds && args_has(g, CAIRN_F_VALUE)) {
 		same = false;
 		if (l.found)

@@ -7,23 +7,25 @@
 
 /* Offsets of the 64-bit members in the order of rows.md; DIGESTED ones come last, from FIRST_DIGESTED on. */
 static const unsigned short members[] = {
-	offsetof(struct meta, position.index), offsetof(struct meta, position.term),
-	offsetof(struct meta, configuration),  offsetof(struct meta, history_used),
-	offsetof(struct meta, revision),       offsetof(struct meta, clock_ns),
-	offsetof(struct meta, floor),          offsetof(struct meta, request_floor),
-	offsetof(struct meta, next_file_id),   offsetof(struct meta, next_chunk),
-	offsetof(struct meta, keys),           offsetof(struct meta, bytes),
-	offsetof(struct meta, staged),         offsetof(struct meta, clients),
-	offsetof(struct meta, request_bytes),  offsetof(struct meta, key_max),
-	offsetof(struct meta, value_limit),    offsetof(struct meta, inline_max),
-	offsetof(struct meta, chunk_max),      offsetof(struct meta, bulk_keys),
-	offsetof(struct meta, bulk_bytes),     offsetof(struct meta, history),
-	offsetof(struct meta, history_age_ns), offsetof(struct meta, history_bytes),
-	offsetof(struct meta, quota),          offsetof(struct meta, rows.lo),
+	offsetof(struct meta, position.index),  offsetof(struct meta, position.term),
+	offsetof(struct meta, configuration),   offsetof(struct meta, history_used),
+	offsetof(struct meta, reclaimed),       offsetof(struct meta, revision),
+	offsetof(struct meta, clock_ns),        offsetof(struct meta, floor),
+	offsetof(struct meta, request_floor),   offsetof(struct meta, next_file_id),
+	offsetof(struct meta, next_chunk),      offsetof(struct meta, keys),
+	offsetof(struct meta, bytes),           offsetof(struct meta, staged),
+	offsetof(struct meta, clients),         offsetof(struct meta, request_bytes),
+	offsetof(struct meta, key_max),         offsetof(struct meta, value_limit),
+	offsetof(struct meta, inline_max),      offsetof(struct meta, chunk_max),
+	offsetof(struct meta, bulk_keys),       offsetof(struct meta, bulk_bytes),
+	offsetof(struct meta, history),         offsetof(struct meta, history_age_ns),
+	offsetof(struct meta, history_bytes),   offsetof(struct meta, quota),
+	offsetof(struct meta, history_from_ns), offsetof(struct meta, history_before),
+	offsetof(struct meta, history_since),   offsetof(struct meta, rows.lo),
 	offsetof(struct meta, rows.hi),
 };
 
-enum { MEMBERS = sizeof(members) / sizeof(members[0]), FIRST_DIGESTED = 4, HEAD = 8 };
+enum { MEMBERS = sizeof(members) / sizeof(members[0]), FIRST_DIGESTED = 5, HEAD = 8 };
 
 _Static_assert(HEAD + MEMBERS * 8 + 8 == META_BYTES, "rows.md says how long the meta row is");
 
@@ -49,7 +51,7 @@ int meta_decode(struct cairn_slice body, struct meta *m, uint32_t *format)
 		return -EUCLEAN;
 	*format = le32_get(p);
 	if (*format != META_FORMAT)
-		return *format > META_FORMAT ? -EPROTONOSUPPORT : -EUCLEAN;
+		return *format > META_FORMAT || *format == 1 ? -EPROTONOSUPPORT : -EUCLEAN;
 	if (body.len != META_BYTES || le32_get(p + META_BYTES - 4) != crc32c(0, p, META_BYTES - 4))
 		return -EUCLEAN;
 	m->flags = le32_get(p + 4);

@@ -6,8 +6,8 @@
 #include <cairn/engine.h>
 #include "hash.h"
 
-#define META_FORMAT 1  /* of all rows; a newer one is refused */
-#define META_BYTES 232 /* of its body, checksum not counted */
+#define META_FORMAT 2  /* of all rows; a newer one is refused */
+#define META_BYTES 264 /* of its body, checksum not counted */
 #define META_KEY "m"
 
 enum {
@@ -29,11 +29,14 @@ struct meta {
 	uint64_t staged;        /* bytes staged and not used */
 	uint64_t clients;       /* request rows */
 	uint64_t request_bytes; /* of request rows */
-	uint64_t history_used;  /* bytes of history */
+	uint64_t history_used;  /* bytes of history in the engine; not the same on every replica */
+	uint64_t reclaimed;     /* reclaim has looked at the changes up to this revision; the same */
 	/* Settings. */
 	uint64_t key_max, value_limit, inline_max, chunk_max, bulk_keys, bulk_bytes;
 	uint64_t history; /* versions; 0: history is not kept */
 	uint64_t history_age_ns, history_bytes, quota;
+	/* What stays invisible when the settings above grow: see history.h. */
+	uint64_t history_from_ns, history_before, history_since;
 	struct hash rows; /* sum over live records, uploads, requests */
 };
 

@@ -6,6 +6,11 @@
 #include "content.h"
 #include "banned.h"
 
+static struct cairn_slice key_of(const struct live *l)
+{
+	return cairn_slice((const char *)l->row.key.data + 1, l->row.key.len - 1);
+}
+
 /* SRC was taken away (or stays, with COPY): put it under KEY. */
 static enum cairn_code put_under(struct work *w, const struct live *src, struct cairn_slice key,
 				 enum change_kind change)
@@ -16,6 +21,7 @@ static enum cairn_code put_under(struct work *w, const struct live *src, struct 
 
 	if (code)
 		return code;
+	next.other = key_of(src);
 	if (change == CHANGE_COPY) {
 		next.head.flags &= (uint16_t)~RECORD_OPEN;
 		code = content_hold(w, &src->r);
@@ -34,7 +40,7 @@ enum cairn_code op_move(struct work *w, const struct args *a)
 		code = work_key(w, a->body[CAIRN_F_TO]);
 	if (code || cairn_slice_eq(a->body[CAIRN_F_KEY], a->body[CAIRN_F_TO]))
 		return code;
-	code = live_remove(w, &src, true);
+	code = live_remove(w, &src, CHANGE_MOVE, a->body[CAIRN_F_TO]);
 	return code ? code : put_under(w, &src, a->body[CAIRN_F_TO], CHANGE_MOVE);
 }
 
@@ -58,8 +64,10 @@ enum cairn_code op_swap(struct work *w, const struct args *a)
 		return code;
 	next_a = live_continue(&other.r);
 	next_a.file_id = other.r.file_id;
+	next_a.other = a->body[CAIRN_F_TO];
 	next_b = live_continue(&one.r);
 	next_b.file_id = one.r.file_id;
+	next_b.other = a->body[CAIRN_F_KEY];
 	code = live_replace(w, &one, &next_a, CHANGE_SWAP);
 	return code ? code : live_replace(w, &other, &next_b, CHANGE_SWAP);
 }
@@ -123,36 +131,53 @@ static enum cairn_code collect_tree(struct work *w, struct cairn_slice prefix, s
 	return t->code;
 }
 
+/* Where L goes when TO takes the place of PREFIX; empty when there is no memory. */
+static struct cairn_slice target(struct work *w, const struct live *l, const struct args *a)
+{
+	struct cairn_slice prefix = a->body[CAIRN_F_PREFIX], to = a->body[CAIRN_F_TO], old = key_of(l);
+	size_t rest = old.len - prefix.len;
+	unsigned char *key = view_alloc(w->s, to.len + rest);
+
+	if (!key)
+		return cairn_slice(NULL, 0);
+	if (to.len)
+		memcpy(key, to.data, to.len);
+	memcpy(key + to.len, (const char *)old.data + prefix.len, rest);
+	return cairn_slice(key, to.len + rest);
+}
+
 /* Put every record of T under TO in place of PREFIX. */
 static enum cairn_code put_tree(struct work *w, const struct tree *t, const struct args *a,
 				enum change_kind change)
 {
-	struct cairn_slice prefix = a->body[CAIRN_F_PREFIX], to = a->body[CAIRN_F_TO];
 	enum cairn_code code = CAIRN_OK;
 
 	for (size_t i = 0; i < t->count && !code; i++) {
-		struct cairn_slice old =
-			cairn_slice((const char *)t->at[i].row.key.data + 1, t->at[i].row.key.len - 1);
-		size_t rest = old.len - prefix.len;
-		unsigned char *key = view_alloc(w->s, to.len + rest);
+		struct cairn_slice key = target(w, &t->at[i], a);
 
-		if (!key)
-			return work_stopped(w);
-		if (to.len)
-			memcpy(key, to.data, to.len);
-		memcpy(key + to.len, (const char *)old.data + prefix.len, rest);
-		code = put_under(w, &t->at[i], cairn_slice(key, to.len + rest), change);
+		code = key.data ? put_under(w, &t->at[i], key, change) : work_stopped(w);
 	}
 	cairn_msg_u64(w->answer, CAIRN_F_COUNT, t->count);
 	return code;
 }
 
-static enum cairn_code remove_tree(struct work *w, const struct tree *t, bool moved)
+static enum cairn_code remove_tree(struct work *w, const struct tree *t, const struct args *a,
+				   enum change_kind change)
 {
 	enum cairn_code code = CAIRN_OK;
 
-	for (size_t i = 0; i < t->count && !code; i++)
-		code = live_remove(w, &t->at[i], moved);
+	for (size_t i = 0; i < t->count && !code; i++) {
+		struct cairn_slice to = cairn_slice(NULL, 0);
+
+		if (change == CHANGE_MOVE_PREFIX && w->s->meta.history) {
+			to = target(w, &t->at[i], a);
+			if (!to.data)
+				return work_stopped(w);
+			if (to.len > w->s->meta.key_max) /* will be refused */
+				to = cairn_slice(NULL, 0);
+		}
+		code = live_remove(w, &t->at[i], change, to);
+	}
 	return code;
 }
 
@@ -170,7 +195,9 @@ enum cairn_code op_move_prefix(struct work *w, const struct args *a)
 
 	w->bulk = true;
 	if (!code)
-		code = remove_tree(w, &t, true);
+		code = history_prefix(w, a->body[CAIRN_F_PREFIX], a->body[CAIRN_F_TO]);
+	if (!code)
+		code = remove_tree(w, &t, a, CHANGE_MOVE_PREFIX);
 	if (!code)
 		code = put_tree(w, &t, a, CHANGE_MOVE_PREFIX);
 	w->bulk = false;
@@ -196,7 +223,7 @@ enum cairn_code op_delete_prefix(struct work *w, const struct args *a)
 
 	w->bulk = true;
 	if (!code)
-		code = remove_tree(w, &t, false);
+		code = remove_tree(w, &t, a, CHANGE_DELETE);
 	w->bulk = false;
 	if (!code)
 		cairn_msg_u64(w->answer, CAIRN_F_COUNT, t.count);

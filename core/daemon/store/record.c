@@ -83,6 +83,13 @@ static int take_section(struct record *r, unsigned tag, struct cairn_slice s)
 	case RECORD_FACE:
 		r->face = s;
 		return 0;
+	case RECORD_SINCE:
+		return take_number(s, &r->since);
+	case RECORD_OTHER:
+		r->other = s;
+		return 0;
+	case RECORD_DATA_VERSION:
+		return take_number(s, &r->data_version);
 	}
 	return 0;
 }
@@ -108,6 +115,10 @@ int record_decode(struct cairn_slice body, struct record *r)
 		if (e < 0)
 			return e;
 	}
+	r->since = r->since ? r->since : r->create_revision;
+	r->data_version = r->data_version ? r->data_version : r->head.version;
+	if (r->head.flags & RECORD_DERIVED)
+		return r->chunks.len || r->content.len ? -EUCLEAN : 0;
 	if (r->chunks.len ? r->content.len != 0 : r->content.len != r->head.length)
 		return -EUCLEAN;
 	return 0;
@@ -123,12 +134,23 @@ static bool has_created(const struct record *r)
 	return r->create_revision != r->head.revision;
 }
 
+static bool has_since(const struct record *r)
+{
+	return r->since && r->since != r->create_revision;
+}
+
+static bool has_data_version(const struct record *r)
+{
+	return r->data_version && r->data_version != r->head.version;
+}
+
 size_t record_size(const struct record *r)
 {
 	return RECORD_HEAD + section_size(r->content.len) + section_size(r->chunks.len) +
 		section_size(has_created(r) ? 8 : 0) + section_size(r->previous_revision ? 12 : 0) +
 		section_size(r->expiry_ns ? 8 : 0) + section_size(8) + section_size(r->attributes.len) +
-		section_size(r->author.len) + section_size(r->face.len);
+		section_size(r->author.len) + section_size(r->face.len) + section_size(has_since(r) ? 8 : 0) +
+		section_size(r->other.len) + section_size(has_data_version(r) ? 8 : 0);
 }
 
 static unsigned char *section_head(unsigned char *p, unsigned tag, size_t len)
@@ -179,5 +201,10 @@ void record_encode(const struct record *r, unsigned char *p)
 	p = put_number(p, RECORD_FILE_ID, r->file_id);
 	p = put_bytes(p, RECORD_ATTRIBUTES, r->attributes);
 	p = put_bytes(p, RECORD_AUTHOR, r->author);
-	put_bytes(p, RECORD_FACE, r->face);
+	p = put_bytes(p, RECORD_FACE, r->face);
+	if (has_since(r))
+		p = put_number(p, RECORD_SINCE, r->since);
+	p = put_bytes(p, RECORD_OTHER, r->other);
+	if (has_data_version(r))
+		put_number(p, RECORD_DATA_VERSION, r->data_version);
 }

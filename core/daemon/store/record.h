@@ -27,7 +27,10 @@ enum change_kind {
 	CHANGE_FLUSH = 11,
 };
 
-enum { RECORD_OPEN = 1 << 0 }; /* flags: created exclusively, its first data not written yet */
+enum {                          /* flags */
+       RECORD_OPEN = 1 << 0,    /* created exclusively, its first data not written yet */
+       RECORD_DERIVED = 1 << 1, /* of history only: no value of its own, it is the successor's first bytes */
+};
 
 /* Tags of sections. Disk format. */
 enum record_section {
@@ -42,6 +45,9 @@ enum record_section {
 	RECORD_FACE = 9,
 	RECORD_SIBLINGS = 10, /* for modules without total order */
 	RECORD_CONTEXT = 11,
+	RECORD_SINCE = 12,        /* first revision of its history, where the key was deleted since */
+	RECORD_OTHER = 13,        /* the key that it was moved from; in a tombstone, to */
+	RECORD_DATA_VERSION = 14, /* where it is not the version */
 };
 
 /* The head, and where the sections are. */
@@ -60,13 +66,15 @@ struct record_head {
 struct record {
 	struct record_head head;
 	struct cairn_slice content;
-	struct cairn_slice chunks;  /* a multiple of PIECE_BYTES */
-	uint64_t create_revision;   /* the head's revision where the section is absent */
+	struct cairn_slice chunks; /* a multiple of PIECE_BYTES */
+	uint64_t create_revision;  /* the head's revision where the section is absent */
+	uint64_t since;        /* the revision that its history begins with; create_revision where absent */
+	uint64_t data_version; /* how often the value was written; the head's version where absent */
 	uint64_t previous_revision; /* 0: none */
 	uint32_t previous_ordinal;
 	uint64_t expiry_ns; /* 0: none */
 	uint64_t file_id;
-	struct cairn_slice attributes, author, face;
+	struct cairn_slice attributes, author, face, other;
 };
 
 /* Read the head. 0, or -EUCLEAN where the bytes are no record. */

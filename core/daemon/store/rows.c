@@ -23,6 +23,14 @@ struct cairn_slice row_chunk_key(unsigned char buffer[ROW_CHUNK_KEY], enum row_t
 	return cairn_slice(buffer, ROW_CHUNK_KEY);
 }
 
+struct cairn_slice row_change_key(unsigned char buffer[ROW_CHANGE_KEY], uint64_t revision, uint32_t ordinal)
+{
+	buffer[0] = ROW_CHANGE;
+	be64_put(buffer + 1, revision);
+	be32_put(buffer + 9, ordinal);
+	return cairn_slice(buffer, ROW_CHANGE_KEY);
+}
+
 struct cairn_slice row_piece_key(unsigned char buffer[ROW_PIECE_KEY], struct cairn_slice upload,
 				 uint32_t index)
 {
@@ -95,6 +103,58 @@ void piece_decode(const void *body, struct piece *p)
 	const unsigned char *b = body;
 
 	*p = (struct piece){ .chunk = le64_get(b), .hash = le64_get(b + 8), .length = le32_get(b + 16) };
+}
+
+size_t change_size(const struct change *c)
+{
+	return CHANGE_HEAD + c->key.len + c->other.len + c->record.len;
+}
+
+void change_encode(const struct change *c, unsigned char *body)
+{
+	le64_put(body, c->time_ns);
+	le64_put(body + 8, c->next_revision);
+	le64_put(body + 16, c->next_time_ns);
+	le64_put(body + 24, c->held);
+	le32_put(body + 32, c->next_ordinal);
+	body[36] = c->kind;
+	body[37] = c->flags;
+	le16_put(body + 38, (uint16_t)c->key.len);
+	le16_put(body + 40, (uint16_t)c->other.len);
+	le16_put(body + 42, 0);
+	body += CHANGE_HEAD;
+	if (c->key.len)
+		memcpy(body, c->key.data, c->key.len);
+	if (c->other.len)
+		memcpy(body + c->key.len, c->other.data, c->other.len);
+	if (c->record.len)
+		memcpy(body + c->key.len + c->other.len, c->record.data, c->record.len);
+}
+
+int change_decode(struct cairn_slice body, struct change *c)
+{
+	const unsigned char *p = body.data;
+	size_t key, other;
+
+	if (body.len < CHANGE_HEAD)
+		return -EUCLEAN;
+	key = le16_get(p + 38);
+	other = le16_get(p + 40);
+	if (body.len < CHANGE_HEAD + key + other)
+		return -EUCLEAN;
+	*c = (struct change){
+		.time_ns = le64_get(p),
+		.next_revision = le64_get(p + 8),
+		.next_time_ns = le64_get(p + 16),
+		.held = le64_get(p + 24),
+		.next_ordinal = le32_get(p + 32),
+		.kind = p[36],
+		.flags = p[37],
+		.key = cairn_slice(p + CHANGE_HEAD, key),
+		.other = cairn_slice(p + CHANGE_HEAD + key, other),
+		.record = cairn_slice(p + CHANGE_HEAD + key + other, body.len - CHANGE_HEAD - key - other),
+	};
+	return !c->record.len == !c->next_revision ? 0 : -EUCLEAN;
 }
 
 void upload_encode(const struct upload *u, unsigned char body[UPLOAD_BYTES])

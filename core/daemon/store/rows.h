@@ -23,6 +23,7 @@ enum row_tag {
 };
 
 #define ROW_CHUNK_KEY 9   /* tag, chunk id */
+#define ROW_CHANGE_KEY 13 /* tag, revision, ordinal */
 #define ROW_UPLOAD_KEY 17 /* tag, upload id */
 #define ROW_PIECE_KEY 21  /* tag, upload id, index */
 #define ROW_REQUEST_KEY 17
@@ -31,6 +32,7 @@ enum row_tag {
 /* Write the key of a row into BUFFER, which has room for it, and return it. */
 struct cairn_slice row_key(unsigned char *buffer, enum row_tag tag, struct cairn_slice rest);
 struct cairn_slice row_chunk_key(unsigned char buffer[ROW_CHUNK_KEY], enum row_tag tag, uint64_t id);
+struct cairn_slice row_change_key(unsigned char buffer[ROW_CHANGE_KEY], uint64_t revision, uint32_t ordinal);
 struct cairn_slice row_piece_key(unsigned char buffer[ROW_PIECE_KEY], struct cairn_slice upload,
 				 uint32_t index);
 
@@ -77,6 +79,35 @@ struct upload {
 	uint64_t bytes;   /* staged */
 	uint32_t pieces;
 };
+
+/*
+ * A change: what a command did to one key. Once a newer version has replaced the one that it made, also that
+ * version's record.
+ */
+struct change {
+	uint64_t time_ns;       /* commit time */
+	uint64_t next_revision; /* place and time of what replaced it; 0: nothing did, and there is no record
+				 */
+	uint64_t next_time_ns;
+	uint32_t next_ordinal;
+	uint8_t kind;  /* enum change_kind */
+	uint8_t flags; /* CHANGE_… */
+	uint64_t held; /* bytes of chunks that only the record holds, as history counts them */
+	struct cairn_slice key, other; /* other: the one that it was moved from or to */
+	struct cairn_slice record;     /* empty where there is none */
+};
+
+enum {
+	CHANGE_GONE = 1 << 0,      /* the key was removed by it */
+	CHANGE_IS_PREFIX = 1 << 1, /* key and other are prefixes; their keys' rows follow */
+};
+
+#define CHANGE_HEAD 44
+/* Bytes of C's body, and the body. */
+size_t change_size(const struct change *c);
+void change_encode(const struct change *c, unsigned char *body);
+/* 0, or -EUCLEAN. The slices point into BODY. */
+int change_decode(struct cairn_slice body, struct change *c);
 
 #define UPLOAD_BYTES 20
 void upload_encode(const struct upload *u, unsigned char body[UPLOAD_BYTES]);

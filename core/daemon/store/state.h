@@ -105,11 +105,30 @@ enum cairn_code live_need(struct work *w, struct cairn_slice key, struct live *l
  */
 enum cairn_code live_replace(struct work *w, const struct live *l, struct record *next,
 			     enum change_kind change);
-/* Remove the record of L, which was found. Its chunks are released unless somebody else has taken them over
- * (MOVED). */
-enum cairn_code live_remove(struct work *w, const struct live *l, bool moved);
+/* Remove the record of L, which was found, by CHANGE. Its chunks are released unless it is moved: then who
+ * takes it under the key TO has them. */
+enum cairn_code live_remove(struct work *w, const struct live *l, enum change_kind change,
+			    struct cairn_slice to);
 /* What of R goes on in the next version of the same value: kind, flags, expiry, content, attributes. */
 struct record live_continue(const struct record *r);
+
+/*
+ * history.c: what is written so that the past can be read: change rows, and tombstones. Only where meta says
+ * that history is kept.
+ */
+/* NEXT is made where KEY has no record: what its tombstone says goes on in it. */
+int history_revive(struct work *w, struct cairn_slice key, struct record *next);
+/* The version OLD of KEY is replaced by NEXT (whose head is set) through CHANGE. Chunks of OLD that stay in
+ * history are held. */
+enum cairn_code history_replaced(struct work *w, struct cairn_slice key, const struct record *old,
+				 const struct record *next, enum change_kind change);
+/* KEY's record R was written, or with GONE is its tombstone: say so in the log of changes. */
+int history_changed(struct work *w, struct cairn_slice key, const struct record *r, bool gone);
+/* L's record is removed as the change ORDINAL of this revision: leave a tombstone. TO as in live_remove. */
+enum cairn_code history_removed(struct work *w, const struct live *l, uint32_t ordinal,
+				enum change_kind change, struct cairn_slice to);
+/* All keys with PREFIX are about to be moved: say so, where history is kept. */
+enum cairn_code history_prefix(struct work *w, struct cairn_slice prefix, struct cairn_slice to);
 
 /* folders.c: whether the folder PREFIX holds nothing but its marker; PREFIX is empty or ends with '/'. */
 enum cairn_code folders_empty(struct work *w, struct cairn_slice prefix, bool *empty);
@@ -133,7 +152,7 @@ enum cairn_code attributes_merge(struct work *w, struct cairn_slice old, struct 
 /* operations of apply, by their argument lists (args.c); the dispatcher has checked arguments and guards */
 typedef enum cairn_code operation_fn(struct work *w, const struct args *a);
 operation_fn op_put, op_delete, op_get, op_stage, op_append, op_patch, op_set_attributes, op_txn, op_move,
-	op_copy, op_swap, op_move_prefix, op_copy_prefix, op_delete_prefix;
+	op_copy, op_swap, op_move_prefix, op_copy_prefix, op_delete_prefix, op_configure;
 
 /* apply.c: do operation OP, whose guards hold. */
 enum cairn_code work_operation(struct work *w, unsigned op, const struct args *a);

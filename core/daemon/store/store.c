@@ -23,6 +23,10 @@ static enum cairn_code first_meta(struct store *s, const struct store_settings *
 		.chunk_max = STORE_CHUNK,
 		.bulk_keys = STORE_BULK_KEYS,
 		.bulk_bytes = STORE_BULK_BYTES,
+		.history = initial->history,
+		.history_age_ns = initial->history_age_ns,
+		.history_bytes = initial->history_bytes,
+		.quota = initial->quota,
 	};
 	if (!m->key_max || m->key_max > STORE_KEY_MAX)
 		return cairn_fail(error, CAIRN_E_INVALID, "key-max is from 1 to %d bytes", STORE_KEY_MAX);
@@ -71,6 +75,11 @@ static enum cairn_code read_meta(struct store *s, const struct store_settings *i
 			return cairn_fail(error, CAIRN_E_CORRUPT, "the engine %s holds rows, but no meta row",
 					  ops->name);
 	}
+	if (e == -EPROTONOSUPPORT && format < META_FORMAT)
+		return cairn_fail(
+			error, CAIRN_E_UNSUPPORTED,
+			"the store has format %u, from before the first release: this one reads format %d",
+			format, META_FORMAT);
 	if (e == -EPROTONOSUPPORT)
 		return cairn_fail(error, CAIRN_E_UNSUPPORTED,
 				  "the store has format %u, this release knows formats up to %d: a newer "

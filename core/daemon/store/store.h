@@ -24,10 +24,24 @@ struct store; /* one shard's state machine over one engine */
 
 /* First values of the settings that stand in meta; they count only when the store is new. */
 struct store_settings {
-	uint64_t key_max;     /* bytes */
-	uint64_t value_limit; /* bytes */
-	bool folders;         /* keep folder rows */
+	uint64_t key_max;        /* bytes */
+	uint64_t value_limit;    /* bytes */
+	bool folders;            /* keep folder rows */
+	uint64_t history;        /* versions of a key that are kept; 0: no history */
+	uint64_t history_age_ns; /* and all that were replaced within this time */
+	uint64_t history_bytes;  /* at most, before the oldest are given up; 0: a quarter of the quota, else 1
+				    GiB */
+	uint64_t quota;          /* bytes of live and staged values; 0: none */
 };
+
+#define STORE_HISTORY_AUTO UINT64_MAX /* whoever opens the store puts a number in its place */
+
+/*
+ * Put the value of TEXT into the member of *S for the setting NAME: history, history-age (seconds, or with s,
+ * m, h or d behind it), history-bytes, quota. INVALID.
+ */
+enum cairn_code store_setting(struct store_settings *s, const char *name, const char *text,
+			      struct cairn_error *error);
 
 /* Open the store in ENGINE (which stays the caller's, and open as long as the store). CORRUPT, UNSUPPORTED
  * (newer format), INTERNAL. */

@@ -21,6 +21,7 @@ struct verify {
 	struct meta meta; /* as it stands */
 	struct hash rows; /* and as computed from here on */
 	uint64_t keys, bytes, staged, clients, request_bytes;
+	uint64_t history;      /* bytes of it */
 	uint64_t held;         /* references to chunks */
 	uint64_t chunks, more; /* chunk rows, and what count rows add to one reference each */
 	uint64_t folders, folder_rows;
@@ -106,29 +107,59 @@ static int count_in_folders(struct verify *v, struct cairn_slice key)
 	return 0;
 }
 
-static int check_record(struct verify *v, struct cairn_slice key, struct cairn_slice body)
+/* The chunks of the record R in the row of KEY. */
+static int check_chunks(struct verify *v, struct cairn_slice key, const struct record *r)
 {
-	struct record r;
 	uint64_t length = 0;
-	int e = record_decode(body, &r);
+	int e = 0;
 
-	if (e < 0 || key.len > STORE_KEY_MAX + 1)
-		return wrong(v, key, "it is no record");
-	for (size_t i = 0; i < r.chunks.len / PIECE_BYTES && e == 0; i++) {
+	for (size_t i = 0; i < r->chunks.len / PIECE_BYTES && e == 0; i++) {
 		struct piece p;
 
-		piece_decode((const char *)r.chunks.data + i * PIECE_BYTES, &p);
+		piece_decode((const char *)r->chunks.data + i * PIECE_BYTES, &p);
 		length += p.length;
 		e = check_piece(v, key, &p);
 	}
-	if (e == 0 && r.chunks.len && length != r.head.length)
+	if (e == 0 && r->chunks.len && length != r->head.length)
 		return wrong(v, key, "its chunks have another length");
+	return e;
+}
+
+static int check_record(struct verify *v, struct cairn_slice key, struct cairn_slice body)
+{
+	struct record r;
+	int e = record_decode(body, &r);
+
+	if (e < 0 || key.len > STORE_KEY_MAX + 1 || r.head.flags & RECORD_DERIVED)
+		return wrong(v, key, "it is no record");
+	e = check_chunks(v, key, &r);
 	hash_add(&v->rows, hash_two(key, body));
 	v->keys++;
 	v->bytes += r.head.length;
 	if (e == 0 && v->meta.flags & META_FOLDERS)
 		e = count_in_folders(v, cairn_slice((const char *)key.data + 1, key.len - 1));
 	return e;
+}
+
+static int check_change(struct verify *v, struct cairn_slice key, struct cairn_slice body)
+{
+	struct change c;
+	struct record r;
+
+	if (key.len != ROW_CHANGE_KEY || change_decode(body, &c) < 0)
+		return wrong(v, key, "it is no change");
+	if (!c.record.len)
+		return 0;
+	v->history += key.len + body.len + c.held;
+	return record_decode(c.record, &r) < 0 ? wrong(v, key, "it has no record") : check_chunks(v, key, &r);
+}
+
+static int check_gone(struct verify *v, struct cairn_slice key, struct cairn_slice body)
+{
+	struct record r;
+
+	v->history += key.len + body.len;
+	return record_decode(body, &r) < 0 || r.head.length ? wrong(v, key, "it is no tombstone") : 0;
 }
 
 static int check_upload(struct verify *v, struct cairn_slice key, struct cairn_slice body)
@@ -157,6 +188,10 @@ static int check_row(struct verify *v, struct cairn_slice key, struct cairn_slic
 		v->clients++;
 		v->request_bytes += body.len;
 		return requests_digest(&v->rows, key, body) < 0 ? wrong(v, key, "it is no request row") : 0;
+	case ROW_CHANGE:
+		return check_change(v, key, body);
+	case ROW_GONE:
+		return check_gone(v, key, body);
 	case ROW_CHUNK:
 		v->chunks++;
 		return 0;
@@ -232,6 +267,7 @@ static int compare(struct verify *v)
 	} rows[] = {
 		{ "it counts other keys than there are", m->keys != v->keys },
 		{ "it counts other bytes than there are", m->bytes != v->bytes },
+		{ "it counts other bytes of history than there are", m->history_used != v->history },
 		{ "it counts other staged bytes than there are", m->staged != v->staged },
 		{ "it counts other clients than there are", m->clients != v->clients },
 		{ "it counts other bytes of request rows than there are",

@@ -26,6 +26,8 @@ enum cairn_permission { CAIRN_MAY_READ, CAIRN_MAY_WRITE, CAIRN_MAY_ADMIN };
 	X(13, APPEND, "append", "", WRITE, "add bytes to the end of a value") \
 	X(14, PATCH, "patch", "", WRITE, "overwrite bytes of a value, or set its size") \
 	X(15, SWAP, "swap", "", WRITE, "exchange two keys") \
+	X(16, CONFIGURE, "volume-set", "", ADMIN, \
+	  "change a setting of a volume that all its replicas share") \
 	X(40, PING, "ping", "", READ, "answer at once: name, version, applied index") \
 	X(41, STATUS, "status", "", READ, "nodes and volumes and how they are") \
 	X(42, METRICS, "metrics", "", READ, "every counter and histogram") \

@@ -2,8 +2,8 @@ if WITH_ENGINE_LEVELDB
 dist_man_MANS += %D%/cairn-engine-leveldb.7
 pkglib_LTLIBRARIES += engine-leveldb.la
 endif
-engine_leveldb_la_SOURCES = %D%/leveldb.c %D%/cache.c %D%/cache.h %D%/folder.c %D%/folder.h \
-	%D%/logfile.c %D%/logfile.h %D%/table.c %D%/table.h
+engine_leveldb_la_SOURCES = %D%/leveldb.c %D%/handle.h %D%/read.c %D%/write.c \
+	%D%/cache.c %D%/cache.h %D%/folder.c %D%/folder.h %D%/logfile.c %D%/logfile.h %D%/table.c %D%/table.h
 engine_leveldb_la_CPPFLAGS = $(BASE_CPPFLAGS)
 # libleveldb has one thread that never ends: its code must stay, also when the plugin is let go.
 engine_leveldb_la_LDFLAGS = $(PLUGIN_LDFLAGS) -Wl,-z,nodelete

@@ -34,26 +34,12 @@ static void operations(void)
 
 static void fields(void)
 {
-	static const char *const types[] = {
-		[CAIRN_T_BYTES] = "bytes",
-		[CAIRN_T_TEXT] = "text",
-		[CAIRN_T_U64] = "number",
-		[CAIRN_T_BOOL] = "yes or no",
-		[CAIRN_T_TIME] = "time",
-		[CAIRN_T_ID] = "id",
-		[CAIRN_T_KIND] = "kind",
-		[CAIRN_T_OBJECT] = "object",
-		[CAIRN_T_LIST] = "list",
-		[CAIRN_T_TEXTS] = "texts",
-		[CAIRN_T_OPERATIONS] = "operations",
-	};
-
 	printf(".SH FIELDS\nIdentifier in the binary encoding and type stand behind the name in JSON.\n"
 	       "Answers hold the same fields as requests.\n");
 	for (unsigned f = 1; f < CAIRN_FIELD_COUNT; f++)
 		if (cairn_field_row(f))
 			printf(".TP\n.B %s\n(%u; %s)\n%s.\n", cairn_field_row(f)->json, f,
-			       types[cairn_field_row(f)->type], cairn_field_row(f)->meaning);
+			       cairn_type_name(cairn_field_row(f)->type), cairn_field_row(f)->meaning);
 }
 
 static void errors(void)

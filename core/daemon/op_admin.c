@@ -158,32 +158,13 @@ void op_metrics(struct call *c)
 	call_done(c);
 }
 
-static const char *type_name(enum cairn_type type)
-{
-	static const char *const names[] = {
-		[CAIRN_T_BYTES] = "bytes",
-		[CAIRN_T_TEXT] = "text",
-		[CAIRN_T_U64] = "number",
-		[CAIRN_T_BOOL] = "yes or no",
-		[CAIRN_T_TIME] = "time",
-		[CAIRN_T_ID] = "id",
-		[CAIRN_T_KIND] = "kind",
-		[CAIRN_T_OBJECT] = "object",
-		[CAIRN_T_LIST] = "list",
-		[CAIRN_T_TEXTS] = "texts",
-		[CAIRN_T_OPERATIONS] = "operations",
-	};
-
-	return names[type];
-}
-
 static void add_arguments(struct cairn_msg *m, const struct operation_argument *a)
 {
 	for (; a->field; a++) {
 		size_t mark = cairn_msg_open(m, CAIRN_F_ARGUMENT);
 
 		cairn_msg_text(m, CAIRN_F_NAME, cairn_field_row(a->field)->json);
-		cairn_msg_text(m, CAIRN_F_TYPE, type_name(cairn_field_row(a->field)->type));
+		cairn_msg_text(m, CAIRN_F_TYPE, cairn_type_name(cairn_field_row(a->field)->type));
 		cairn_msg_bool(m, CAIRN_F_REQUIRED, a->required);
 		cairn_msg_text(m, CAIRN_F_HELP, cairn_field_row(a->field)->meaning);
 		cairn_msg_close(m, mark);

@@ -17,6 +17,21 @@
 
 #define PROMPT "cairn> "
 
+/* The next line from standard input without its end, in *LINE, which has ROOM; NULL at the end. */
+static char *plain_line(char **line, size_t *room)
+{
+	ssize_t n;
+
+	fputs(PROMPT, stdout);
+	fflush(stdout);
+	n = getline(line, room, stdin);
+	if (n < 0)
+		return NULL;
+	if (n && (*line)[n - 1] == '\n')
+		(*line)[n - 1] = 0;
+	return *line;
+}
+
 #ifdef HAVE_EDIT
 #include <histedit.h>
 
@@ -199,20 +214,6 @@ struct edit *edit_open(struct cli *c)
 	return e;
 }
 
-static char *plain_line(struct edit *e)
-{
-	ssize_t n;
-
-	fputs(PROMPT, stdout);
-	fflush(stdout);
-	n = getline(&e->line, &e->room, stdin);
-	if (n < 0)
-		return NULL;
-	if (n && e->line[n - 1] == '\n')
-		e->line[n - 1] = 0;
-	return e->line;
-}
-
 static void interrupted(int number)
 {
 	(void)number;
@@ -247,7 +248,7 @@ char *edit_line(struct edit *e)
 	int n = 0;
 
 	if (!e->el)
-		return plain_line(e);
+		return plain_line(&e->line, &e->room);
 	line = typed_line(e, &n);
 	if (!line || n <= 0) {
 		putchar('\n');
@@ -291,16 +292,7 @@ struct edit *edit_open(struct cli *c)
 
 char *edit_line(struct edit *e)
 {
-	ssize_t n;
-
-	fputs(PROMPT, stdout);
-	fflush(stdout);
-	n = getline(&e->line, &e->room, stdin);
-	if (n < 0)
-		return NULL;
-	if (n && e->line[n - 1] == '\n')
-		e->line[n - 1] = 0;
-	return e->line;
+	return plain_line(&e->line, &e->room);
 }
 
 void edit_close(struct edit *e)

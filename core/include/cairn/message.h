@@ -166,6 +166,8 @@ struct cairn_field_row {
 
 /* The row of FIELD, or NULL where the number is not in the list. Static. */
 const struct cairn_field_row *cairn_field_row(unsigned field);
+/* TYPE for people ("bytes", "yes or no" …). Static. */
+const char *cairn_type_name(enum cairn_type type);
 
 /* What a record is; the same for every engine and face. Disk format. */
 enum cairn_kind {

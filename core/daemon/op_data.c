@@ -5,6 +5,7 @@
  */
 #include <stddef.h>
 #include <stdlib.h>
+#include "clock.h"
 #include "operation.h"
 #include "banned.h"
 
@@ -60,6 +61,12 @@ static void read_once(struct call *c, unsigned flags, bool *again)
 {
 	if (c->op == CAIRN_OP_GET)
 		store_get(store_of(c), c->fields, flags, &c->answer, again, &c->error);
+	else if (c->op == CAIRN_OP_HISTORY)
+		store_history(store_of(c), c->fields, flags, OPERATION_PAGE, &c->answer, again, &c->error);
+	else if (c->op == CAIRN_OP_VIEW && flags & STORE_NO_WAIT)
+		*again = true;
+	else if (c->op == CAIRN_OP_VIEW)
+		store_view(store_of(c), c->fields, clock_boot_ns(), &c->answer, &c->error);
 	else
 		store_scan(store_of(c), cairn_message_fields(cairn_msg_slice(&c->write.command)), flags,
 			   OPERATION_PAGE, &c->answer, again, &c->error);

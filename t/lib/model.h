@@ -54,8 +54,9 @@ struct model {
 	struct past *past;
 	size_t past_count, past_cap;
 	uint64_t revision, next_file_id, time_ns;
-	uint64_t history, history_age_ns, floor; /* settings */
-	bool changed;                            /* by the command under way */
+	uint64_t history, history_age_ns, floor;   /* settings */
+	uint64_t from_ns, before, before_revision; /* what stays invisible when they grow */
+	bool changed;                              /* by the command under way */
 	struct model_upload uploads[MODEL_UPLOADS];
 };
 
@@ -147,9 +148,17 @@ static void model_keep(struct model *m, const struct item *i, bool gone)
 	bytes_hold(i->value);
 }
 
+/* What was replaced at this time or before is not kept for its age. */
+static uint64_t model_bound(const struct model *m)
+{
+	uint64_t bound = m->time_ns > m->history_age_ns ? m->time_ns - m->history_age_ns : 0;
+
+	return bound > m->from_ns ? bound : m->from_ns;
+}
+
 static bool grave_shows(const struct model *m, const struct item *grave)
 {
-	return m->history && grave->revision > m->floor && grave->time_ns + m->history_age_ns > m->time_ns;
+	return m->history && grave->revision > m->floor && grave->time_ns > model_bound(m);
 }
 
 static struct item *grave_find(struct model *m, const struct item *of)
@@ -660,6 +669,19 @@ static enum cairn_code model_apply(struct model *m, struct cairn_slice message)
 		m->revision += m->changed;
 	}
 	return code;
+}
+
+/* Whether P is visible, where its key's newest record, or with GONE its tombstone, is NEWEST. */
+static bool past_shows(const struct model *m, const struct past *p, const struct item *newest, bool gone)
+{
+	uint64_t versions = m->history;
+
+	if (!versions || p->next_revision <= m->floor || p->item.revision < newest->since ||
+	    (gone && !grave_shows(m, newest)))
+		return false;
+	if (p->next_revision <= m->before_revision && m->before < versions)
+		versions = m->before;
+	return p->next_time_ns > model_bound(m) || newest->version - p->item.version < versions;
 }
 
 #endif

@@ -48,7 +48,7 @@ static bool store_takes(unsigned op, unsigned field)
 static void same_arguments(unsigned op)
 {
 	/* A read's conditions on what it reads, which a command has no use for, and what the log adds. */
-	static const unsigned char aside[] = { CAIRN_F_REVISION, CAIRN_F_LOCAL, CAIRN_F_TIME,
+	static const unsigned char aside[] = { CAIRN_F_REVISION, CAIRN_F_AT, CAIRN_F_LOCAL, CAIRN_F_TIME,
 					       CAIRN_F_AUTHOR };
 	unsigned differ = 0;
 

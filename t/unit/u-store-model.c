@@ -245,6 +245,8 @@ struct run {
 	struct entry queue[QUEUE];
 	size_t queued;
 	unsigned long differences;
+	uint64_t *times; /* commit time of each revision */
+	size_t time_cap;
 };
 
 static void generate(struct run *r)
@@ -288,6 +290,12 @@ static void generate(struct run *r)
 	else
 		add_arguments(&e->message, op, &r->model);
 	e->want = model_apply(&r->model, cairn_msg_slice(&e->message));
+	if (r->model.revision >= r->time_cap) {
+		r->time_cap = r->time_cap ? r->time_cap * 2 : 1024;
+		r->times = realloc(r->times, r->time_cap * sizeof(*r->times));
+	}
+	if (r->model.changed && !e->want)
+		r->times[r->model.revision] = r->time_ns;
 	r->queued++;
 }
 
@@ -435,6 +443,154 @@ static void compare_content(struct run *r, struct house *h)
 		compare_value(r, h, &r->model.items[i]);
 }
 
+static int by_key(const void *a, const void *b)
+{
+	const struct item *const *x = a, *const *y = b;
+
+	return cairn_slice_cmp(item_key(*x), item_key(*y));
+}
+
+static void note(struct run *r, struct house *h, const char *what, uint64_t revision)
+{
+	if (r->differences++ < 5)
+		printf("# %s: %s at revision %llu: %s\n", h->plugin->name, what, (unsigned long long)revision,
+		       h->error.code ? h->error.message : "");
+}
+
+/* A listing as of REVISION, in pages and folded or reversed as it comes, and every value in it. */
+static void compare_view(struct run *r, struct house *h, uint64_t revision)
+{
+	struct model *m = &r->model;
+	const struct item **want = malloc((m->count + m->past_count + 1) * sizeof(*want));
+	size_t count = 0, n = 0;
+	struct cairn_slice cursor = { 0 }, rest, row;
+	unsigned char kept[STORE_KEY_MAX + 2];
+	bool reverse = draw(2);
+	unsigned field;
+
+	for (size_t i = 0; i < m->count; i++)
+		if (m->items[i].revision <= revision)
+			want[count++] = &m->items[i];
+	for (size_t i = 0; i < m->past_count; i++)
+		if (!m->past[i].gone && m->past[i].item.revision <= revision &&
+		    revision < m->past[i].next_revision)
+			want[count++] = &m->past[i].item;
+	qsort(want, count, sizeof(*want), by_key);
+	do {
+		cairn_msg_start(&h->command, CAIRN_OP_SCAN);
+		cairn_msg_bool(&h->command, CAIRN_F_META_ONLY, true);
+		cairn_msg_u64(&h->command, CAIRN_F_AT, revision);
+		cairn_msg_bool(&h->command, CAIRN_F_REVERSE, reverse);
+		if (cursor.len)
+			cairn_msg_bytes(&h->command, CAIRN_F_CURSOR, cursor);
+		if (house_read(h, 100 + draw(100000))) {
+			note(r, h, "a listing failed", revision);
+			break;
+		}
+		for (rest = house_fields(h); cairn_field_next(&rest, &field, &row) == 0 && field;)
+			if (field == CAIRN_F_ROW) {
+				if (n >= count || !same_record(row, want[reverse ? count - 1 - n : n]))
+					note(r, h, "another row", revision);
+				n++;
+			}
+		cursor = field_of(house_fields(h), CAIRN_F_CURSOR);
+		if (cursor.len)
+			cursor.data = memcpy(kept, cursor.data, cursor.len);
+	} while (cursor.len);
+	h->error.code = CAIRN_OK;
+	if (n != count)
+		note(r, h, "other keys", revision);
+	for (size_t i = 0; i < 5 && count; i++) {
+		const struct item *item = want[draw(count)];
+
+		cairn_msg_start(&h->command, CAIRN_OP_GET);
+		cairn_msg_bytes(&h->command, CAIRN_F_KEY, item_key(item));
+		cairn_msg_u64(&h->command, CAIRN_F_AT, revision);
+		if (house_read(h, 0) ||
+		    !cairn_slice_eq(field_of(house_fields(h), CAIRN_F_VALUE),
+				    cairn_slice(item->value->data, item->value->len)))
+			note(r, h, "another value", revision);
+	}
+	free(want);
+}
+
+/* One key's history: what is visible of it, newest first, and each value. */
+static void compare_history(struct run *r, struct house *h, const struct item *newest, bool gone)
+{
+	struct model *m = &r->model;
+	const struct past **want = malloc((m->past_count + 1) * sizeof(*want));
+	size_t count = 0, n = 0;
+	struct cairn_slice rest, row;
+	struct cairn_msg rows = { 0 };
+	unsigned field;
+	enum cairn_code code;
+
+	for (size_t i = m->past_count; i-- > 0;)
+		if (cairn_slice_eq(item_key(&m->past[i].item), item_key(newest)) &&
+		    past_shows(m, &m->past[i], newest, gone))
+			want[count++] = &m->past[i];
+	cairn_msg_start(&h->command, CAIRN_OP_HISTORY);
+	cairn_msg_bytes(&h->command, CAIRN_F_KEY, item_key(newest));
+	cairn_msg_start(&rows, 0);
+	code = store_history(h->store, cairn_message_fields(cairn_msg_slice(&h->command)), 0, 100000000,
+			     &rows, NULL, &h->error);
+	if (code != (gone && !grave_shows(m, newest) ? CAIRN_E_NOT_FOUND : CAIRN_OK))
+		note(r, h, "another history", newest->revision);
+	for (rest = cairn_message_fields(cairn_msg_slice(&rows));
+	     cairn_field_next(&rest, &field, &row) == 0 && field;) {
+		const struct item *i = n ? &want[n - 1]->item : newest;
+
+		if (field != CAIRN_F_ROW)
+			continue;
+		if (n > count || !same_number(row, CAIRN_F_REVISION, true, i->revision) ||
+		    !same_number(row, CAIRN_F_VERSION, true, i->version) ||
+		    cairn_field_bool(row, CAIRN_F_DELETED, false) != (n ? want[n - 1]->gone : gone))
+			note(r, h, "another version", n > count ? 0 : i->revision);
+		n++;
+	}
+	if (!code && n != count + 1)
+		note(r, h, "other versions", newest->revision);
+	for (size_t i = 0; i < count; i++) {
+		const struct item *item = &want[i]->item;
+
+		if (want[i]->gone || item->revision == want[i]->next_revision)
+			continue;
+		cairn_msg_start(&h->command, CAIRN_OP_GET);
+		cairn_msg_bytes(&h->command, CAIRN_F_KEY, item_key(item));
+		cairn_msg_u64(&h->command, CAIRN_F_REVISION, item->revision);
+		if (house_read(h, 0) ||
+		    !cairn_slice_eq(field_of(house_fields(h), CAIRN_F_VALUE),
+				    cairn_slice(item->value->data, item->value->len)))
+			note(r, h, "another old value", item->revision);
+	}
+	cairn_msg_free(&rows);
+	free(want);
+}
+
+/* Views at some revisions, from the oldest that is whole; histories of some keys, also of deleted ones. */
+static void compare_past(struct run *r, struct house *h)
+{
+	struct model *m = &r->model;
+	uint64_t oldest = m->revision;
+
+	while (oldest > m->floor && r->times[oldest] > model_bound(m))
+		oldest--;
+	compare_view(r, h, oldest);
+	compare_view(r, h, oldest + draw(m->revision - oldest + 1));
+	if (oldest) {
+		cairn_msg_start(&h->command, CAIRN_OP_SCAN);
+		cairn_msg_u64(&h->command, CAIRN_F_AT, draw(oldest));
+		if (house_read(h, 1000) != CAIRN_E_COMPACTED || h->error.revision != oldest)
+			note(r, h, "a view that should be compacted", oldest);
+	}
+	for (size_t i = 0; i < 5; i++) {
+		if (m->count)
+			compare_history(r, h, &m->items[draw(m->count)], false);
+		if (m->grave_count)
+			compare_history(r, h, &m->graves[draw(m->grave_count)], true);
+	}
+}
+
 static void compare_digests(struct run *r)
 {
 	struct store_facts first, other;
@@ -506,8 +662,10 @@ int main(int argc, char **argv)
 		round_of(r);
 		if (round++ % 8 == 0 || r->index >= want) {
 			check_rows(r);
-			for (size_t h = 0; h < r->count; h++)
+			for (size_t h = 0; h < r->count; h++) {
 				compare_content(r, &r->houses[h]);
+				compare_past(r, &r->houses[h]);
+			}
 		}
 	}
 	store_facts(r->houses[0].store, &f);
@@ -529,6 +687,7 @@ int main(int argc, char **argv)
 			cairn_msg_free(&r->queue[i].answer[h]);
 	}
 	model_end(&r->model);
+	free(r->times);
 	free(r);
 	return tap_done();
 }

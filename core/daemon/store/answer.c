@@ -2,6 +2,26 @@
 #include "state.h"
 #include "banned.h"
 
+const char *change_name(unsigned change)
+{
+	static const char *const names[] = {
+		[CHANGE_PUT] = "put",
+		[CHANGE_DELETE] = "delete",
+		[CHANGE_APPEND] = "append",
+		[CHANGE_PATCH] = "patch",
+		[CHANGE_ATTRIBUTES] = "attributes",
+		[CHANGE_MOVE] = "move",
+		[CHANGE_MOVE_PREFIX] = "move-prefix",
+		[CHANGE_COPY] = "copy",
+		[CHANGE_SWAP] = "swap",
+		[CHANGE_EXPIRE] = "expire",
+		[CHANGE_FLUSH] = "flush",
+		[CHANGE_REVERT] = "revert",
+	};
+
+	return change < sizeof(names) / sizeof(names[0]) && names[change] ? names[change] : "?";
+}
+
 void answer_record(struct cairn_msg *m, const struct record *r, bool with_value)
 {
 	cairn_msg_u64(m, CAIRN_F_REVISION, r->head.revision);

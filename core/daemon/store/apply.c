@@ -211,6 +211,8 @@ enum cairn_code store_apply(struct store *s, struct store_command *commands, siz
 	enum cairn_code code = CAIRN_OK;
 
 	if (!s->stop.code && count) {
+		atomic_fetch_add(&s->batch, 1);
+		s->pinning = atomic_load(&s->pinned);
 		s->guard = (struct cairn_guard){ 0 };
 		ops->read_begin(s->engine->handle, &s->guard);
 		for (size_t i = 0; i < count && !s->stop.code; i++)
@@ -222,6 +224,7 @@ enum cairn_code store_apply(struct store *s, struct store_command *commands, siz
 			pthread_mutex_unlock(&s->lock);
 		}
 		pending_reset(&s->pending);
+		atomic_fetch_add(&s->batch, 1);
 	}
 	if (s->stop.code && error)
 		*error = s->stop;

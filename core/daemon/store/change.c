@@ -85,7 +85,7 @@ static enum cairn_code replaced(struct work *w, const struct live *l, const stru
 {
 	bool keeps = change == CHANGE_APPEND || change == CHANGE_PATCH || change == CHANGE_ATTRIBUTES;
 
-	if (w->s->meta.history)
+	if (w->s->meta.history || w->s->pinning)
 		return history_replaced(w, key_of(l), &l->r, next, change);
 	if (!l->r.chunks.len || change == CHANGE_SWAP)
 		return CAIRN_OK;
@@ -110,7 +110,7 @@ enum cairn_code live_replace(struct work *w, const struct live *l, struct record
 	next->previous_ordinal = l->found ? l->r.head.ordinal : 0;
 	next->since = l->found ? l->r.since : w->revision;
 	next->data_version = !l->found ? 1 : l->r.data_version + (change != CHANGE_ATTRIBUTES);
-	if (!l->found && m->history && history_revive(w, key_of(l), next) < 0)
+	if (!l->found && (m->history || w->s->pinning) && history_revive(w, key_of(l), next) < 0)
 		return work_stopped(w);
 	if (!next->file_id)
 		next->file_id = l->found ? l->r.file_id : m->next_file_id++;
@@ -148,7 +148,7 @@ enum cairn_code live_remove(struct work *w, const struct live *l, enum change_ki
 
 	if (!w->bulk && work_charge(w, 1, l->body.len))
 		return CAIRN_E_TOO_LARGE;
-	if (w->s->meta.history)
+	if (w->s->meta.history || w->s->pinning)
 		code = history_removed(w, l, ordinal, change, to);
 	else if (l->r.chunks.len && !moved)
 		code = content_release(w, &l->r, NULL);

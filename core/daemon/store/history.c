@@ -36,6 +36,8 @@ static int put_change(struct work *w, uint64_t revision, uint32_t ordinal, const
 
 int history_changed(struct work *w, struct cairn_slice key, const struct record *r, bool gone)
 {
+	if (!w->s->meta.history)
+		return 0;
 	return put_change(w, r->head.revision, r->head.ordinal,
 			  &(struct change){ .time_ns = r->head.time_ns,
 					    .kind = r->head.change,
@@ -94,7 +96,7 @@ enum cairn_code history_replaced(struct work *w, struct cairn_slice key, const s
 	unsigned char *body;
 	size_t size;
 
-	if (keeps_bytes(change) && old->head.version % HISTORY_WHOLE) {
+	if (keeps_bytes(change) && old->head.version % HISTORY_WHOLE && w->s->meta.history) {
 		r.content = r.chunks = cairn_slice(NULL, 0);
 		r.head.flags |= RECORD_DERIVED;
 		code = content_release(w, old, next);

@@ -73,6 +73,20 @@ static int add_chunks(struct reader *r, struct cairn_slice list, uint64_t from, 
 	return n && out ? -EUCLEAN : 0;
 }
 
+int read_value(struct reader *r, const struct args *a, const struct record *record, struct cairn_msg *answer)
+{
+	struct cairn_slice content = record->content;
+	uint64_t from, n;
+
+	range_of(a, record->head.length, &from, &n);
+	if (record->chunks.len)
+		return add_chunks(r, record->chunks, from, n, answer);
+	if (n)
+		content.data = (const char *)content.data + from;
+	cairn_msg_bytes(answer, CAIRN_F_VALUE, cairn_slice(content.data, n));
+	return 0;
+}
+
 static int add_value(struct reader *r, const struct args *a, struct cairn_slice body,
 		     struct cairn_msg *answer)
 {
@@ -89,10 +103,7 @@ static int add_value(struct reader *r, const struct args *a, struct cairn_slice 
 		return 0;
 	}
 	e = record_decode(body, &record);
-	if (e < 0)
-		return e;
-	range_of(a, record.head.length, &from, &n);
-	return add_chunks(r, record.chunks, from, n, answer);
+	return e < 0 ? e : read_value(r, a, &record, answer);
 }
 
 /*
@@ -169,11 +180,21 @@ enum cairn_code store_get(struct store *s, struct cairn_slice fields, unsigned f
 		return cairn_fail(error, CAIRN_E_INVALID, "get needs the argument 'key'");
 	if (!a.body[CAIRN_F_KEY].len || a.body[CAIRN_F_KEY].len > STORE_KEY_MAX)
 		return cairn_fail(error, CAIRN_E_INVALID, "a key has 1 to %d bytes", STORE_KEY_MAX);
-	e = get_settled(&r, &a, answer, &revision);
+	if (args_has(&a, CAIRN_F_AT) && args_has(&a, CAIRN_F_REVISION))
+		return cairn_fail(error, CAIRN_E_INVALID, "get takes 'at' or 'revision', not both");
+	e = args_has(&a, CAIRN_F_AT) ? -ESTALE : get_settled(&r, &a, answer, &revision);
+	if (e == -ESTALE && flags & STORE_NO_WAIT && again)
+		e = -EAGAIN; /* a walk along history is nothing for a loop */
 	if (e == -EAGAIN && again)
 		*again = true;
 	if (e == 0 || (e == -EAGAIN && again))
 		return CAIRN_OK;
+	if (e == -ESTALE || (e == -ENOENT && args_has(&a, CAIRN_F_REVISION))) {
+		enum cairn_code code = read_get_past(&r, &a, answer);
+
+		if (args_has(&a, CAIRN_F_AT) || code != CAIRN_E_NOT_FOUND)
+			return code;
+	}
 	if (e != -ESTALE)
 		return read_failed(&r, e, a.body[CAIRN_F_KEY]);
 	cairn_fail(error, CAIRN_E_CONFLICT, "'%s' has revision %llu, not the one asked for",

@@ -18,4 +18,24 @@ int read_row(struct reader *r, struct cairn_slice key, struct cairn_slice *body)
 /* The code and the sentence for E from read_row or an iterator, about KEY. */
 enum cairn_code read_failed(struct reader *r, int e, struct cairn_slice key);
 
+struct past;
+
+/* past_read.c: the meta row as R sees it; all 0 in a new store. */
+int read_meta_row(struct reader *r, struct meta *m);
+/* Begin and end a read of one moment, and its meta. To be closed also after a failure. 0 or -errno. */
+int read_open(struct reader *r, struct meta *m);
+void read_close(struct reader *r);
+/* A walk along KEY's history, see past.h. */
+struct past read_past(struct reader *r, const struct meta *m, struct cairn_slice key);
+/* COMPACTED, naming the oldest revision that is kept whole. */
+enum cairn_code read_compacted(struct reader *r, const struct meta *m, uint64_t revision);
+/* Whether the whole of REVISION can be read: 0, INVALID or COMPACTED. ALL is set where it is pinned: then
+ * whatever is there counts. */
+enum cairn_code read_may_view(struct reader *r, const struct meta *m, uint64_t revision, bool *all);
+/* get with AT, or with a REVISION that is not the present one: NOT_FOUND without a sentence where that one is
+ * not visible. Opens and closes R. */
+enum cairn_code read_get_past(struct reader *r, const struct args *a, struct cairn_msg *answer);
+/* read.c: the range that A asks for of RECORD's value, as VALUE. */
+int read_value(struct reader *r, const struct args *a, const struct record *record, struct cairn_msg *answer);
+
 #endif

@@ -25,6 +25,7 @@ enum change_kind {
 	CHANGE_SWAP = 9,
 	CHANGE_EXPIRE = 10,
 	CHANGE_FLUSH = 11,
+	CHANGE_REVERT = 20,
 };
 
 enum {                          /* flags */

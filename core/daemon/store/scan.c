@@ -5,6 +5,7 @@
  * them.
  */
 #include <errno.h>
+#include "past.h"
 #include "read.h"
 #include "banned.h"
 
@@ -31,6 +32,15 @@ struct scan {
 	struct bound last;     /* the last row given, with its cursor's kind in place of the tag */
 	bool more;
 	void *it;
+	/* Of a view: */
+	bool past, all;
+	uint64_t at; /* the revision */
+	struct meta meta;
+	struct past walk;            /* along the history of the row's key */
+	void *gone;                  /* iterator over tombstones, beside that over live records */
+	struct cairn_slice heads[2]; /* the next entry of each; no data at its end */
+	bool fetched[2];             /* whether that is known */
+	struct bound key;            /* of the row */
 };
 
 static struct cairn_slice bound_slice(const struct bound *b)
@@ -155,7 +165,7 @@ static bool is_full(struct scan *s)
 static int add_record(struct scan *s, struct cairn_slice body)
 {
 	struct record record;
-	int e = record_decode(body, &record);
+	int e = s->past ? past_value(&s->walk, &record) : record_decode(body, &record);
 
 	if (e == 0)
 		answer_record(s->answer, &record, !s->meta_only);
@@ -170,7 +180,7 @@ static int add_key(struct scan *s, struct cairn_slice key, struct cairn_slice en
 
 	cairn_msg_bytes(s->answer, CAIRN_F_KEY, key);
 	if (!s->keys_only) {
-		if (s->r.s->checksums)
+		if (s->r.s->checksums && !s->past)
 			e = row_verify(engine_key, body, &body);
 		if (e == 0)
 			e = add_record(s, body);
@@ -186,13 +196,20 @@ static int add_folder(struct scan *s, struct cairn_slice key)
 {
 	unsigned char buffer[STORE_KEY_MAX + 1];
 	size_t row = cairn_msg_open(s->answer, CAIRN_F_ROW);
-	struct cairn_slice body;
+	struct cairn_slice body = { 0 };
 	struct folder f;
 	int e = 0;
 
 	cairn_msg_bytes(s->answer, CAIRN_F_KEY, key);
 	cairn_msg_bool(s->answer, CAIRN_F_FOLDER, true);
-	if (!s->keys_only && s->delimiter == '/') {
+	if (!s->keys_only && s->delimiter == '/' && s->past) {
+		s->walk = read_past(&s->r, &s->meta, key);
+		s->walk.all = s->all;
+		e = past_at(&s->walk, s->at);
+		if (e == 0)
+			e = add_record(s, body);
+		e = e == -ENOENT ? 0 : e;
+	} else if (!s->keys_only && s->delimiter == '/') {
 		e = read_row(&s->r, row_key(buffer, ROW_FOLDER, key), &body);
 		if (e == 0 && (e = folder_decode(body, &f)) == 0) {
 			cairn_msg_u64(s->answer, CAIRN_F_COUNT, f.children + f.subfolders);
@@ -211,26 +228,103 @@ static int add_folder(struct scan *s, struct cairn_slice key)
 	return e;
 }
 
-static int open_iterator(struct scan *s)
+static int open_one(struct scan *s, const struct bound *from, const struct bound *to, void **it)
 {
 	const struct engine *engine = s->r.s->engine;
 
-	return engine->ops.iter_open(engine->handle, s->r.snapshot, bound_slice(&s->from),
-				     bound_slice(&s->to), s->r.flags | (s->reverse ? CAIRN_READ_REVERSE : 0u),
-				     &s->it);
+	return engine->ops.iter_open(engine->handle, s->r.snapshot, bound_slice(from), bound_slice(to),
+				     s->r.flags | (s->reverse ? CAIRN_READ_REVERSE : 0u), it);
+}
+
+static int open_iterator(struct scan *s)
+{
+	struct bound from = s->from, to = s->to;
+	int e = open_one(s, &from, &to, &s->it);
+
+	if (e < 0 || !s->past)
+		return e;
+	s->fetched[0] = s->fetched[1] = false;
+	from.bytes[0] = ROW_GONE;
+	to.bytes[0] = s->to.bytes[0] == ROW_LATEST ? ROW_GONE : ROW_GONE + 1;
+	e = open_one(s, &from, &to, &s->gone);
+	if (e < 0)
+		s->r.s->engine->ops.iter_close(s->it);
+	return e;
+}
+
+static void close_iterator(struct scan *s)
+{
+	s->r.s->engine->ops.iter_close(s->it);
+	if (s->past)
+		s->r.s->engine->ops.iter_close(s->gone);
+}
+
+/* The next key that has a record or a tombstone, into S->key; *END where there is none. */
+static int next_key(struct scan *s, bool *end)
+{
+	struct cairn_slice value;
+	int order, e;
+
+	for (int i = 0; i < 2; i++) {
+		if (s->fetched[i])
+			continue;
+		s->heads[i].data = NULL;
+		e = s->r.s->engine->ops.iter_next(i ? s->gone : s->it, &s->heads[i], &value);
+		if (e < 0)
+			return e;
+		s->fetched[i] = true;
+	}
+	*end = !s->heads[0].data && !s->heads[1].data;
+	if (*end)
+		return 0;
+	order = !s->heads[0].data ? 1
+		: !s->heads[1].data
+		? -1
+		: cairn_slice_cmp(cairn_slice((const char *)s->heads[0].data + 1, s->heads[0].len - 1),
+				  cairn_slice((const char *)s->heads[1].data + 1, s->heads[1].len - 1));
+	if (s->reverse && s->heads[0].data && s->heads[1].data)
+		order = -order;
+	bound_set(&s->key, ROW_LATEST,
+		  cairn_slice((const char *)s->heads[order > 0].data + 1, s->heads[order > 0].len - 1));
+	s->fetched[0] = order > 0;
+	s->fetched[1] = order < 0;
+	return 0;
+}
+
+/* The next live record or, of a view, key that was there then; no data in KEY at the end. */
+static int next_row(struct scan *s, struct cairn_slice *engine_key, struct cairn_slice *value)
+{
+	bool end;
+	int e;
+
+	if (!s->past)
+		return s->r.s->engine->ops.iter_next(s->it, engine_key, value);
+	for (;;) {
+		e = next_key(s, &end);
+		if (e < 0 || end)
+			return e;
+		s->walk = read_past(&s->r, &s->meta, cairn_slice(s->key.bytes + 1, s->key.len - 1));
+		s->walk.all = s->all;
+		s->walk.forget(&s->r);
+		e = past_at(&s->walk, s->at);
+		if (e == -ENOENT)
+			continue;
+		*engine_key = bound_slice(&s->key);
+		*value = cairn_slice(NULL, 0);
+		return e;
+	}
 }
 
 /* Rows until the page is full, the range ends, or a folder is to be passed (*SEEK). */
 static int walk(struct scan *s, bool *seek)
 {
-	const struct engine *engine = s->r.s->engine;
 	struct bound folder = { 0 };
 	unsigned steps = 0;
 
 	*seek = false;
 	for (;;) {
 		struct cairn_slice engine_key = { 0 }, value, key, in;
-		int e = engine->ops.iter_next(s->it, &engine_key, &value);
+		int e = next_row(s, &engine_key, &value);
 
 		if (e < 0 || !engine_key.data)
 			return e;
@@ -259,7 +353,6 @@ static int walk(struct scan *s, bool *seek)
 
 static int walk_all(struct scan *s)
 {
-	const struct engine *engine = s->r.s->engine;
 	bool seek = true;
 	int e = 0;
 
@@ -268,21 +361,50 @@ static int walk_all(struct scan *s)
 		if (e < 0)
 			break;
 		e = walk(s, &seek);
-		engine->ops.iter_close(s->it);
+		close_iterator(s);
 		if (e < 0)
 			break;
 	}
 	return e;
 }
 
+/* A page of the listing as of S->at. */
+static enum cairn_code scan_past(struct scan *s)
+{
+	enum cairn_code code;
+	int e = read_open(&s->r, &s->meta);
+
+	code = e < 0 ? read_failed(&s->r, e, s->prefix) : read_may_view(&s->r, &s->meta, s->at, &s->all);
+	if (!code && (e = walk_all(s)) < 0)
+		code = read_failed(&s->r, e, s->prefix);
+	read_close(&s->r);
+	return code;
+}
+
+static enum cairn_code scan_now(struct scan *s, bool *again)
+{
+	const struct engine *engine = s->r.s->engine;
+	int e = 0;
+
+	if (s->delimiter >= 0 && engine->ops.caps & CAIRN_ENGINE_SNAPSHOT)
+		e = engine->ops.snapshot(engine->handle, &s->r.snapshot);
+	engine->ops.read_begin(engine->handle, &s->r.guard);
+	if (e == 0)
+		e = walk_all(s);
+	engine->ops.read_end(engine->handle, &s->r.guard);
+	if (s->r.snapshot)
+		engine->ops.release(engine->handle, s->r.snapshot);
+	if (e == -EAGAIN && again)
+		*again = true;
+	return e == 0 || (e == -EAGAIN && again) ? CAIRN_OK : read_failed(&s->r, e, s->prefix);
+}
+
 enum cairn_code store_scan(struct store *store, struct cairn_slice fields, unsigned flags, size_t max_bytes,
 			   struct cairn_msg *answer, bool *again, struct cairn_error *error)
 {
-	const struct engine *engine = store->engine;
 	struct scan s = { .answer = answer, .start = answer->len, .max_bytes = max_bytes };
 	enum cairn_code code;
 	struct args a;
-	int e = 0;
 
 	if (again)
 		*again = false;
@@ -292,6 +414,8 @@ enum cairn_code store_scan(struct store *store, struct cairn_slice fields, unsig
 			       .flags = flags & STORE_NO_WAIT ? CAIRN_READ_NO_WAIT : 0,
 			       .error = error };
 	s.a = &a;
+	s.past = args_has(&a, CAIRN_F_AT);
+	s.at = args_u64(&a, CAIRN_F_AT, 0);
 	s.limit = args_u64(&a, CAIRN_F_LIMIT, 0);
 	s.reverse = args_bool(&a, CAIRN_F_REVERSE);
 	s.keys_only = args_bool(&a, CAIRN_F_KEYS_ONLY);
@@ -300,19 +424,14 @@ enum cairn_code store_scan(struct store *store, struct cairn_slice fields, unsig
 	code = set_bounds(&s, error);
 	if (code)
 		return code;
-	if (s.delimiter >= 0 && engine->ops.caps & CAIRN_ENGINE_SNAPSHOT)
-		e = engine->ops.snapshot(engine->handle, &s.r.snapshot);
-	engine->ops.read_begin(engine->handle, &s.r.guard);
-	if (e == 0)
-		e = walk_all(&s);
-	engine->ops.read_end(engine->handle, &s.r.guard);
-	if (s.r.snapshot)
-		engine->ops.release(engine->handle, s.r.snapshot);
-	if (e < 0) {
+	if (s.past && again && flags & STORE_NO_WAIT) {
+		*again = true; /* nothing for a loop */
+		return CAIRN_OK;
+	}
+	code = s.past ? scan_past(&s) : scan_now(&s, again);
+	if (code || (again && *again)) {
 		cairn_msg_truncate(answer, s.start);
-		if (e == -EAGAIN && again)
-			*again = true;
-		return e == -EAGAIN && again ? CAIRN_OK : read_failed(&s.r, e, s.prefix);
+		return code;
 	}
 	cairn_msg_u64(answer, CAIRN_F_COUNT, s.count);
 	if (s.more)

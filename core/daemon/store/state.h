@@ -6,6 +6,7 @@
 #define STATE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include "args.h"
 #include "meta.h"
 #include "pending.h"
@@ -16,6 +17,12 @@
 #define STORE_UPLOAD_PIECES_MAX 65536 /* index of a staged piece lies below */
 
 struct requests;
+
+/* A revision that somebody reads at, see pins.c. */
+struct pin {
+	uint64_t revision, until_ns;
+	bool settled;
+};
 
 struct store {
 	uint64_t key_max;      /* as meta has it; set before other threads check arguments, and not changed */
@@ -33,6 +40,11 @@ struct store {
 	struct cairn_error stop;  /* code is not 0: applying cannot go on, for this reason */
 	pthread_mutex_t lock;     /* protects published */
 	struct meta published;    /* meta of the last batch that is in */
+	struct pin *pins;         /* under the lock */
+	size_t pin_count;
+	_Atomic bool pinned;         /* whether there are any */
+	_Atomic unsigned long batch; /* odd while one is being made and written */
+	bool pinning;                /* of the applying thread: what is replaced is kept, for a reader */
 };
 
 /* One command on its way. */
@@ -139,7 +151,12 @@ enum cairn_code folders_change(struct work *w, struct cairn_slice key, bool made
 #define KEY_TEXT 100
 const char *key_text(struct cairn_slice key, char text[KEY_TEXT]);
 
-/* answer.c: the fields of R into an answer. The value only WITH_VALUE, and where it stands in the record. */
+/* pins.c: the oldest revision that is read at; UINT64_MAX where none is. */
+uint64_t pins_oldest(struct store *s, uint64_t now_ns);
+
+/* answer.c: the name of a change. Static. */
+const char *change_name(unsigned change);
+/* The fields of R into an answer. The value only WITH_VALUE, and where it stands in the record. */
 void answer_record(struct cairn_msg *m, const struct record *r, bool with_value);
 
 /*

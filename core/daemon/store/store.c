@@ -136,6 +136,7 @@ void store_close(struct store *s)
 	free(s->writes);
 	free(s->pieces);
 	free(s->sums);
+	free(s->pins);
 	cairn_msg_free(&s->scratch);
 	pthread_mutex_destroy(&s->lock);
 	free(s);

@@ -90,23 +90,43 @@ enum { STORE_NO_WAIT = 1 << 0 }; /* return with *AGAIN set instead of waiting fo
  * and nothing added, where a disk would have to be waited for.
  */
 /*
- * get: KEY, META_ONLY, OFFSET, LENGTH, REVISION → KEY, REVISION, SIZE, KIND (where it is no value), VALUE;
- * with META_ONLY everything that is known and no VALUE. At most CAIRN_PAYLOAD_MAX bytes of value are given in
- * one answer: SIZE says that there is more, and the caller asks for the next range with the REVISION that it
- * got, which answers CONFLICT where the key has another one by now. NOT_FOUND, CORRUPT.
+ * get: KEY, META_ONLY, OFFSET, LENGTH, REVISION or AT → KEY, REVISION, SIZE, KIND (where it is no value),
+ * VALUE; with META_ONLY everything that is known and no VALUE. At most CAIRN_PAYLOAD_MAX bytes of value are
+ * given in one answer: SIZE says that there is more, and the caller asks for the next range with the REVISION
+ * that it got, which answers CONFLICT where that version is not kept. AT gives the version that was there at
+ * that revision. NOT_FOUND, COMPACTED, CORRUPT.
  */
 enum cairn_code store_get(struct store *s, struct cairn_slice fields, unsigned flags,
 			  struct cairn_msg *answer, bool *again, struct cairn_error *error);
 /*
  * scan: one page of about MAX_BYTES: FROM, TO, PREFIX, DELIMITER (one byte), LIMIT (0: none), REVERSE,
- * KEYS_ONLY, META_ONLY, CURSOR → ROW…, COUNT of the rows in this page, and CURSOR where more follow. A row
- * has KEY and, unless KEYS_ONLY, everything that is known of the record, and its VALUE where that stands in
- * the record and META_ONLY is not set. A folded row has KEY (the folder), FOLDER and, where the delimiter is
+ * KEYS_ONLY, META_ONLY, CURSOR, AT (as of that revision) → ROW…, COUNT of the rows in this page, and CURSOR
+ * where more follow. A row has KEY and, unless KEYS_ONLY, everything that is known of the record, and its
+ * VALUE where that stands in the record and META_ONLY is not set. A folded row has KEY (the folder), FOLDER
+ * and, where the delimiter is
  * '/' and unless KEYS_ONLY, COUNT (the names in it) and what is known of its marker, the key that is the
  * folder itself. A page is of one moment where the engine has snapshots; pages are not.
  */
 enum cairn_code store_scan(struct store *s, struct cairn_slice fields, unsigned flags, size_t max_bytes,
 			   struct cairn_msg *answer, bool *again, struct cairn_error *error);
+
+/*
+ * history: KEY, LIMIT, CURSOR → ROW…, newest first: what is known of each version that is kept, CHANGE, OTHER
+ * (the key that it was moved from or to), DELETED; COUNT, and CURSOR where more follow.
+ */
+enum cairn_code store_history(struct store *s, struct cairn_slice fields, unsigned flags, size_t max_bytes,
+			      struct cairn_msg *answer, bool *again, struct cairn_error *error);
+
+#define STORE_PINS_MAX 1024
+#define STORE_PIN_NS (600ull * 1000000000) /* a view lives so long after it was asked for last */
+
+/*
+ * view: REVISION, or AS_OF (a time), or neither: now → REVISION, which can be read at from now on for
+ * STORE_PIN_NS, and OLDEST, the oldest revision that could be asked for. INVALID, COMPACTED. NOW_NS is
+ * CLOCK_BOOTTIME. May wait.
+ */
+enum cairn_code store_view(struct store *s, struct cairn_slice fields, uint64_t now_ns,
+			   struct cairn_msg *answer, struct cairn_error *error);
 
 /* What is known about a store at one moment. */
 struct store_facts {

@@ -148,7 +148,16 @@ enum cairn_type {
 	X(103, CHANGED, "changed", TIME, \
 	  "when a name in the folder last came or went, by the store's clock") \
 	X(104, SUBFOLDERS, "subfolders", U64, "folders directly in the folder") \
-	X(105, ATIME, "atime", TIME, "last access, where somebody has set it")
+	X(105, ATIME, "atime", TIME, "last access, where somebody has set it") \
+	X(110, AT, "at", U64, "a revision: read as of it") \
+	X(111, AS_OF, "as_of", TIME, "a time: the last revision that was committed by then") \
+	X(112, OLDEST, "oldest", U64, "oldest revision that can be read at") \
+	X(113, CHANGE, "change", TEXT, "how the version came to be: put, delete, append, move ...") \
+	X(114, OTHER, "other", BYTES, "the key that it was moved or copied from, or moved to") \
+	X(115, DELETED, "deleted", BOOL, "the key was removed") \
+	X(116, RESTORED, "restored", U64, "keys that are there again") \
+	X(117, REPLACED, "replaced", U64, "keys that have their old value again") \
+	X(118, REMOVED, "removed", U64, "keys that are gone again")
 
 enum cairn_field {
 	CAIRN_F_END = 0,

@@ -28,6 +28,8 @@ enum cairn_permission { CAIRN_MAY_READ, CAIRN_MAY_WRITE, CAIRN_MAY_ADMIN };
 	X(15, SWAP, "swap", "", WRITE, "exchange two keys") \
 	X(16, CONFIGURE, "volume-set", "", ADMIN, \
 	  "change a setting of a volume that all its replicas share") \
+	X(17, HISTORY, "history", "", READ, "the versions of a key that are kept, newest first") \
+	X(21, VIEW, "view", "", READ, "hold a revision, or that of a time, for ten minutes, to read at it") \
 	X(40, PING, "ping", "", READ, "answer at once: name, version, applied index") \
 	X(41, STATUS, "status", "", READ, "nodes and volumes and how they are") \
 	X(42, METRICS, "metrics", "", READ, "every counter and histogram") \

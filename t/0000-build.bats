@@ -43,7 +43,12 @@ needed() { readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'; }
 # bats test_tags=build
 @test "a minimal build needs libuv and jansson only" {
   cd "$cairn_root"
-  "$CAIRN_SOURCE/configure" --disable-config-files --disable-line-editing --disable-fuse --disable-engine-leveldb \
+  cairn_node -o volume.engine=memory
+  yes | head -c 100000 | cairn put k -
+  cairn snapshot save compressed.snap
+  cairn_stop
+  rm -rf n1
+  "$CAIRN_SOURCE/configure" --disable-config-files --disable-line-editing --disable-compression --disable-fuse --disable-engine-leveldb \
     --enable-werror CFLAGS=-O0 >log 2>&1 || { tail log; false; }
   make -j2 >log 2>&1 || { tail log; false; }
   run needed sbin/cairnd
@@ -56,6 +61,15 @@ needed() { readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'; }
   cairn_node -o volume.engine=memory
   cairn put k v
   [ "$(cairn get k)" = v ]
+  # Streams are written and read without compression; a compressed one is refused, and why is said.
+  cairn snapshot save plain.snap
+  cairn snapshot restore --volume again plain.snap
+  [ "$(cairn -V again get k)" = v ]
+  if [ "$(stat -c %s compressed.snap)" -lt 50000 ]; then
+    run cairn snapshot restore --volume more compressed.snap
+    [ "$status" -eq 10 ]
+    [[ "$output" == *"compressed with zstd, and this build of cairn has no zstd"* ]]
+  fi
 }
 
 @test "make standalone and make cli build just that" {

@@ -5,7 +5,13 @@ libbase_la_SOURCES = %D%/errors.c %D%/message.c %D%/operations.c %D%/le.h %D%/ba
 	%D%/buffer.c %D%/buffer.h %D%/prometheus.c %D%/prometheus.h %D%/nearest.c %D%/nearest.h \
 	%D%/btree.c %D%/btree.h %D%/slab.c %D%/slab.h
 libbase_la_CPPFLAGS = $(BASE_CPPFLAGS)
-EXTRA_DIST += %D%/README.md %D%/message.md
+EXTRA_DIST += %D%/README.md %D%/message.md %D%/stream.md
+
+# The frame of streams: for the daemon and the command line.
+noinst_LTLIBRARIES += libstream.la
+libstream_la_SOURCES = %D%/stream.c %D%/stream.h
+libstream_la_CPPFLAGS = $(BASE_CPPFLAGS) $(ZSTD_CFLAGS)
+libstream_la_LIBADD = $(ZSTD_LIBS)
 
 # Messages as JSON: for the daemon and the command line, not for libcairn.
 noinst_LTLIBRARIES += libjson.la

@@ -19,6 +19,7 @@
 #include "config.h"
 #include "control.h"
 #include "nearest.h"
+#include "operation.h"
 #include "volume.h"
 #include "banned.h"
 
@@ -380,6 +381,7 @@ static enum cairn_code run(struct daemon *d, const struct options *o, struct cai
 	control_free(&d->node);
 	pool_free(d->node.pool);
 	d->node.pool = NULL;
+	restores_close(&d->node);
 	volumes_close(&d->node);
 	node_close(&d->node);
 	metrics_free(d->node.metrics);

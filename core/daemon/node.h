@@ -15,18 +15,20 @@
 struct volumes;
 struct pool;
 struct control;
+struct restore;
 
 struct node {
 	struct settings *settings;
 	struct log *log;
 	struct loader *loader;
 	struct metrics *metrics;
-	struct loop *loop;       /* of the main thread: control socket, timers */
-	struct pool *pool;       /* workers for reads and upkeep that wait for disks */
-	struct volumes *volumes; /* by name, the system volume included */
-	struct control *control; /* the control socket */
-	char id[33];             /* hex, never reused */
-	char name[64];           /* for people */
+	struct loop *loop;        /* of the main thread: control socket, timers */
+	struct pool *pool;        /* workers for reads and upkeep that wait for disks */
+	struct volumes *volumes;  /* by name, the system volume included */
+	struct control *control;  /* the control socket */
+	struct restore *restores; /* volumes that are being made from streams; of the loop's thread */
+	char id[33];              /* hex, never reused */
+	char name[64];            /* for people */
 	char system_engine[256]; /* engine of the system volume, as the identity file says; empty on the first
 				    start */
 	char *data_dir;          /* absolute */

@@ -323,7 +323,7 @@ void op_volume_list(struct call *c)
 	call_done(c);
 }
 
-static void change_free(struct volume_change *v)
+void volume_change_free(struct volume_change *v)
 {
 	for (size_t i = 0; i < v->parameter_count; i++)
 		free(v->parameters[i]);
@@ -338,7 +338,7 @@ static void changed(struct volume_change *v)
 	c->error = v->error;
 	if (c->error.code == CAIRN_OK)
 		cairn_msg_text(&c->answer, CAIRN_F_NAME, v->name);
-	change_free(v);
+	volume_change_free(v);
 	call_done(c);
 }
 
@@ -386,21 +386,27 @@ static bool take_parameter(struct volume_change *v, struct cairn_slice row)
 	return true;
 }
 
-void op_volume_create(struct call *c)
+struct volume_change *volume_change_of(struct call *c)
 {
 	struct volume_change *v = change_new(c);
 	struct cairn_slice fields = c->fields, body;
 	unsigned field;
 
-	if (!v)
-		return;
-	while (cairn_field_next(&fields, &field, &body) == 0 && field != CAIRN_F_END)
+	while (v && cairn_field_next(&fields, &field, &body) == 0 && field != CAIRN_F_END)
 		if (field == CAIRN_F_PARAMETER && !take_parameter(v, body)) {
-			change_free(v);
+			volume_change_free(v);
 			call_fail(c, CAIRN_E_INTERNAL, "out of memory");
-			return;
+			return NULL;
 		}
-	volume_create(v);
+	return v;
+}
+
+void op_volume_create(struct call *c)
+{
+	struct volume_change *v = volume_change_of(c);
+
+	if (v)
+		volume_create(v);
 }
 
 void op_volume_drop(struct call *c)

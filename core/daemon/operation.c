@@ -62,6 +62,9 @@ ARGUMENTS(CONFIG_GET, A(SETTING));
 ARGUMENTS(CONFIG_SET, R(SETTING), R(AMOUNT));
 ARGUMENTS(LOG_LEVEL, A(MODULE), A(LEVEL));
 ARGUMENTS(DIGEST, );
+ARGUMENTS(SNAPSHOT_SAVE, A(PLAIN));
+ARGUMENTS(SNAPSHOT_RESTORE, R(UPLOAD), R(NAME), A(OFFSET), A(VALUE), A(LAST), A(ENGINE), A(REPLICATION),
+	  A(PARAMETER));
 
 #define ROW(op, function, on_volume, nested) [CAIRN_OP_##op] = { op##_arguments, on_volume, nested, function }
 
@@ -98,6 +101,8 @@ static const struct operation rows[CAIRN_OPERATION_COUNT] = {
 	ROW(CONFIG_SET, op_config_set, false, false),
 	ROW(LOG_LEVEL, op_log_level, false, false),
 	ROW(DIGEST, op_digest, true, false),
+	ROW(SNAPSHOT_SAVE, op_snapshot_save, true, false),
+	ROW(SNAPSHOT_RESTORE, op_snapshot_restore, false, false),
 };
 
 const struct operation *operation(unsigned op)

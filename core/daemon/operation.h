@@ -104,5 +104,14 @@ void op_config_get(struct call *c);
 void op_config_set(struct call *c);
 void op_log_level(struct call *c);
 void op_digest(struct call *c);
+/* The change of a volume that C asks for; its ARG and DONE are the caller's to set. NULL where C has failed.
+ */
+struct volume_change *volume_change_of(struct call *c);
+void volume_change_free(struct volume_change *v);
+/* op_snapshot.c: */
+void op_snapshot_save(struct call *c);
+void op_snapshot_restore(struct call *c);
+/* Give up the restores that are under way; the workers have ended. */
+void restores_close(struct node *n);
 
 #endif

@@ -690,7 +690,9 @@ static enum cairn_code open_engine(struct shard *s, const struct shard_options *
 	if (o->must_be_durable && !(p->engine->caps & CAIRN_ENGINE_DURABLE))
 		return cairn_fail(error, CAIRN_E_UNSUPPORTED, "engine %s does not keep what it is given",
 				  o->engine);
-	code = engine_open(&s->engine, p->engine, s->folder, o->parameters, o->parameter_count, error);
+	if (!o->ready)
+		code = engine_open(&s->engine, p->engine, s->folder, o->parameters, o->parameter_count,
+				   error);
 	if (code)
 		return code;
 	if (s->engine.ops.notice(s->engine.handle, &notice))
@@ -743,6 +745,10 @@ enum cairn_code shard_open(struct shard **out, struct node *n, const struct shar
 	pthread_mutex_init(&s->lock, NULL);
 	s->on_stop = o->stopped;
 	s->on_stop_arg = o->arg;
+	if (o->ready) {
+		s->engine = *o->ready;
+		o->ready->handle = NULL;
+	}
 	snprintf(s->name, sizeof(s->name), "%s", o->name);
 	snprintf(s->folder, sizeof(s->folder), "%s", o->folder);
 	code = open_engine(s, o, error);

@@ -66,6 +66,8 @@ struct shard_options {
 	void (*stopped)(void *arg);
 	void *arg;
 	bool must_be_durable; /* UNSUPPORTED on an engine that is not */
+	struct engine *ready; /* open and filled already, and the shard's from now on whatever is returned; or
+				 NULL */
 };
 
 /* Load the plugins, open engine and store, start the module. Waits for disks. Errors name the volume. */

@@ -137,22 +137,36 @@ static enum cairn_code first_settings(const struct cairn_value *own, struct stor
 	return code;
 }
 
-static enum cairn_code open_shard(struct volume *v, bool durable, struct cairn_error *error)
+/* The parameters of V: its own (OWN) or those of its engine, in a list that the caller frees. */
+static const char **select_parameters(const struct volume *v, bool own, size_t *count)
+{
+	const char **texts = calloc(v->parameter_count + 1, sizeof(*texts));
+
+	*count = 0;
+	for (size_t i = 0; texts && i < v->parameter_count; i++)
+		if (is_own(v->parameters[i]) == own)
+			texts[(*count)++] = v->parameters[i];
+	return texts;
+}
+
+/* READY is an engine that is open already, or NULL. */
+static enum cairn_code open_shard(struct volume *v, bool durable, struct engine *ready,
+				  struct cairn_error *error)
 {
 	struct cairn_value own[PARAM_COUNT];
 	struct store_settings settings;
-	const char **texts = calloc(v->parameter_count + 1, sizeof(*texts));
+	size_t owns, others;
+	const char **texts = select_parameters(v, true, &owns),
+		   **engines = select_parameters(v, false, &others);
 	char path[4096];
-	size_t owns = 0, others = 0;
 	struct shard *shard;
 	enum cairn_code code;
 
-	if (!texts)
+	if (!texts || !engines) {
+		free(texts);
+		free(engines);
 		return cairn_fail(error, CAIRN_E_INTERNAL, "volume %s: no memory", v->name);
-	for (int pass = 0; pass < 2; pass++)
-		for (size_t i = 0; i < v->parameter_count; i++)
-			if (is_own(v->parameters[i]) == (pass == 0))
-				texts[pass == 0 ? owns++ : owns + others++] = v->parameters[i];
+	}
 	code = params_parse(volume_params, texts, owns, own, error);
 	if (!code)
 		code = first_settings(own, &settings, error);
@@ -165,17 +179,19 @@ static enum cairn_code open_shard(struct volume *v, bool durable, struct cairn_e
 							   .folder = path,
 							   .engine = v->engine,
 							   .replication = v->replication,
-							   .parameters = texts + owns,
+							   .parameters = engines,
 							   .parameter_count = others,
 							   .sync = own[PARAM_SYNC].number,
 							   .settings = settings,
 							   .stopped = shard_stopped,
 							   .arg = v,
-							   .must_be_durable = durable },
+							   .must_be_durable = durable,
+							   .ready = ready },
 				  error);
 	if (!code)
 		v->shard = shard;
 	free(texts);
+	free(engines);
 	return code;
 }
 
@@ -490,24 +506,30 @@ static void create_opened(struct loop_task *t)
 	row_write(c, CAIRN_OP_PUT);
 }
 
-/* In a worker: the folder and the engine. */
+static enum cairn_code make_folder(struct volume_change *c, struct cairn_error *error)
+{
+	struct volumes *t = c->node->volumes;
+	const char *folder = c->volume->folder;
+	int r = mkdirat(t->fd, folder, 0700) < 0 ? -errno : 0;
+
+	if (r == 0)
+		r = set_pending(t, folder, true);
+	if (r == 0 && fsync(t->fd) < 0)
+		r = -errno;
+	if (r == 0)
+		return CAIRN_OK;
+	return cairn_fail(error, cairn_error_from_errno(-r), "volume %s: its folder %s/%s cannot be made: %s",
+			  c->volume->name, t->path, folder, strerror(-r));
+}
+
+/* In a worker: the folder and the engine, unless they are there already. */
 static void create_open(struct pool_task *work)
 {
 	struct volume_change *c =
 		(struct volume_change *)((char *)work - offsetof(struct volume_change, work));
-	struct volume *v = c->volume;
-	int r = mkdirat(c->node->volumes->fd, v->folder, 0700) < 0 ? -errno : 0;
 
-	if (r == 0)
-		r = set_pending(c->node->volumes, v->folder, true);
-	if (r == 0 && fsync(c->node->volumes->fd) < 0)
-		r = -errno;
-	if (r < 0)
-		cairn_fail(&c->error, cairn_error_from_errno(-r),
-			   "volume %s: its folder %s/%s cannot be made: %s", v->name, c->node->volumes->path,
-			   v->folder, strerror(-r));
-	else
-		c->error.code = open_shard(v, false, &c->error);
+	if (c->engine_ready || make_folder(c, &c->error) == CAIRN_OK)
+		c->error.code = open_shard(c->volume, false, c->engine_ready, &c->error);
 	c->back.run = create_opened;
 	loop_post(c->node->loop, &c->back);
 }
@@ -602,15 +624,51 @@ static enum cairn_code prepare(struct volume_change *c)
 	return CAIRN_OK;
 }
 
-void volume_create(struct volume_change *c)
+enum cairn_code volume_begin(struct volume_change *c)
 {
 	c->error = (struct cairn_error){ 0 };
-	if (prepare(c)) {
+	return prepare(c);
+}
+
+void volume_create(struct volume_change *c)
+{
+	if (volume_begin(c)) {
 		c->done(c);
 		return;
 	}
+	volume_complete(c);
+}
+
+enum cairn_code volume_fill(struct volume_change *c, struct engine *e, struct cairn_error *error)
+{
+	struct volume *v = c->volume;
+	const struct plugin *p;
+	char path[4096];
+	size_t count;
+	const char **texts;
+	enum cairn_code code = loader_get(c->node->loader, PLUGIN_ENGINE, v->engine, &p, error);
+
+	if (!code)
+		code = make_folder(c, error);
+	if (code)
+		return code;
+	texts = select_parameters(v, false, &count);
+	snprintf(path, sizeof(path), "%s/%s", c->node->volumes->path, v->folder);
+	code = texts ? engine_open(e, p->engine, path, texts, count, error)
+		     : cairn_fail(error, CAIRN_E_INTERNAL, "volume %s: no memory", v->name);
+	free(texts);
+	return code;
+}
+
+void volume_complete(struct volume_change *c)
+{
 	c->work.run = create_open;
 	pool_post(c->node->pool, &c->work);
+}
+
+void volume_abandon(struct volume_change *c)
+{
+	create_failed(c);
 }
 
 /* --- dropping one --- */
@@ -767,7 +825,7 @@ static void retry_open(struct pool_task *work)
 {
 	struct volume *v = (struct volume *)((char *)work - offsetof(struct volume, work));
 
-	v->reopened.code = open_shard(v, false, &v->reopened);
+	v->reopened.code = open_shard(v, false, NULL, &v->reopened);
 	v->back.run = retry_opened;
 	loop_post(v->node->loop, &v->back);
 }
@@ -849,7 +907,7 @@ static void open_row(struct node *n, struct cairn_slice row)
 		if (v)
 			cairn_fail(&error, CAIRN_E_CORRUPT,
 				   "volume %s: its row in the system volume cannot be read", name);
-	} else if (open_shard(v, false, &error) == CAIRN_OK) {
+	} else if (open_shard(v, false, NULL, &error) == CAIRN_OK) {
 		log_info(n->log, LOG_VOLUME, "volume open", LOG_TEXT("volume", v->name),
 			 LOG_TEXT("engine", v->engine), LOG_TEXT("folder", v->folder));
 	}
@@ -956,7 +1014,7 @@ static enum cairn_code open_system(struct node *n, struct cairn_error *error)
 	if (mkdirat(n->volumes->fd, v->folder, 0700) < 0 && errno != EEXIST)
 		return cairn_fail(error, cairn_error_from_errno(errno), "%s/%s: %s", n->volumes->path,
 				  v->folder, strerror(errno));
-	code = open_shard(v, strcmp(v->engine, "memory") != 0, error);
+	code = open_shard(v, strcmp(v->engine, "memory") != 0, NULL, error);
 	if (code) {
 		cairn_hint(error, "it holds the list of volumes; their own folders in %.100s are not touched",
 			   n->volumes->path);

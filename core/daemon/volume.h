@@ -72,9 +72,22 @@ struct volume_change {
 	struct pool_task work;
 	struct loop_task back;
 	struct volume *volume;
+	struct engine *engine_ready; /* see volume_fill */
 };
 /* In the thread of the node's loop. */
 void volume_create(struct volume_change *c);
 void volume_drop(struct volume_change *c);
+
+/*
+ * The same as volume_create, with an engine that is filled before anybody sees it. volume_begin takes the
+ * name; where it fails, C is as before. volume_fill, in a worker, makes the folder and opens the engine in
+ * it, as *E which is the caller's. Then one of the two, in the loop's thread: volume_complete, with the
+ * engine in C->engine_ready; or volume_abandon, when the engine has been closed, with the reason in C->error.
+ * Both call DONE.
+ */
+enum cairn_code volume_begin(struct volume_change *c);
+enum cairn_code volume_fill(struct volume_change *c, struct engine *e, struct cairn_error *error);
+void volume_complete(struct volume_change *c);
+void volume_abandon(struct volume_change *c);
 
 #endif

@@ -78,6 +78,11 @@ static const struct option drop_options[] = {
 	{ 0 },
 };
 
+static const struct option save_options[] = {
+	{ "plain", 0, NULL, "not compressed" },
+	{ 0 },
+};
+
 static const struct option shell_options[] = {
 	{ "stop", 'e', NULL, "end at the first line that fails" },
 	{ "atomic", 0, NULL, "all lines are one transaction: put, append, del, get, mv, cp" },
@@ -185,6 +190,51 @@ static const struct verb config_verbs[] = {
 	  .most = 2,
 	  .operands = { OPERAND_SETTING },
 	  .run = verb_config_set },
+	{ 0 },
+};
+
+static const struct verb snapshot_verbs[] = {
+	{ .name = "save",
+	  .aliases = "",
+	  .group = "",
+	  .synopsis = "FILE\n-",
+	  .help = "write all of a volume to a file, or to standard output",
+	  .page = "The volume serves on meanwhile: the file has what there was at one revision, with "
+		  "history, "
+		  "uploads and the results of requests. The file appears when it is complete, and does not "
+		  "depend on the engine.\n\n"
+		  "  cairn snapshot save monday.snap\n  cairn -V stock snapshot save - | ssh vault 'cat > "
+		  "stock.snap'",
+	  .options = save_options,
+	  .least = 1,
+	  .most = 1,
+	  .operands = { OPERAND_FILE },
+	  .run = verb_snapshot_save },
+	{ .name = "restore",
+	  .aliases = "",
+	  .group = "",
+	  .synopsis = "FILE [PARAMETER=VALUE]...\n- [PARAMETER=VALUE]...",
+	  .help = "make a volume from such a file",
+	  .page = "--volume names the volume, which must not be there yet; it appears when all of the file "
+		  "is in "
+		  "it and its digest is that of the file. Parameters are those of 'cairn volume create'; "
+		  "history, limits and quota come with the file.\n\n"
+		  "  cairn snapshot restore --volume monday --engine memory monday.snap",
+	  .options = create_options,
+	  .least = 1,
+	  .most = -1,
+	  .operands = { OPERAND_FILE },
+	  .run = verb_snapshot_restore },
+	{ .name = "show",
+	  .aliases = "stat",
+	  .group = "",
+	  .synopsis = "FILE",
+	  .help = "what such a file holds, and whether it is whole",
+	  .page = "All of the file is read, and every checksum compared; no daemon is needed.",
+	  .least = 1,
+	  .most = 1,
+	  .operands = { OPERAND_FILE },
+	  .run = verb_snapshot_show },
 	{ 0 },
 };
 
@@ -381,6 +431,13 @@ const struct verb verbs[] = {
 	  .help = "keyspaces with an engine of their own",
 	  .page = "",
 	  .verbs = volume_verbs },
+	{ .name = "snapshot",
+	  .aliases = "snapshots",
+	  .group = "upkeep",
+	  .synopsis = "",
+	  .help = "a volume as a file, and back",
+	  .page = "",
+	  .verbs = snapshot_verbs },
 	{ .name = "config",
 	  .aliases = "",
 	  .group = "upkeep",

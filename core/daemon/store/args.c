@@ -16,6 +16,7 @@
 struct row {
 	field_set needs, takes;
 	bool write, nested;
+	field_set takes_more; /* FIELD_MORE */
 };
 
 static const struct row rows[CAIRN_OPERATION_COUNT] = {
@@ -64,7 +65,7 @@ int args_parse(struct cairn_slice fields, struct args *a)
 	unsigned field;
 
 	a->fields = fields;
-	a->has = 0;
+	a->has[0] = a->has[1] = 0;
 	for (;;) {
 		if (cairn_field_next(&fields, &field, &body) < 0 || field >= CAIRN_FIELD_COUNT)
 			return -EBADMSG;
@@ -73,7 +74,7 @@ int args_parse(struct cairn_slice fields, struct args *a)
 		if (lengths[field] && body.len != lengths[field])
 			return -EBADMSG;
 		if (!args_has(a, field)) {
-			a->has |= (field_set)1 << field;
+			a->has[field >> 7] |= (field_set)1 << (field & 127);
 			a->body[field] = body;
 		}
 	}
@@ -89,11 +90,12 @@ bool args_is_nested(unsigned op)
 	return op < CAIRN_OPERATION_COUNT && rows[op].nested;
 }
 
-static const char *first_name(field_set set)
+/* The name of the lowest field of SET, whose numbers begin at FIRST. */
+static const char *first_name(field_set set, unsigned first)
 {
-	unsigned field = 0;
+	unsigned field = first;
 
-	while (!(set >> field & 1))
+	while (!(set >> (field - first) & 1))
 		field++;
 	return cairn_field_row(field) ? cairn_field_row(field)->json : "?";
 }
@@ -102,13 +104,14 @@ enum cairn_code args_check(unsigned op, const struct args *a, struct cairn_error
 {
 	const struct row *row = &rows[op];
 	const char *name = cairn_operation_row(op)->name;
-	field_set missing = row->needs & ~a->has, extra = a->has & ~(row->needs | row->takes | COMMAND);
+	field_set missing = row->needs & ~a->has[0], extra = a->has[0] & ~(row->needs | row->takes | COMMAND),
+		  more = a->has[1] & ~row->takes_more;
 
 	if (missing)
 		return cairn_fail(error, CAIRN_E_INVALID, "%s needs the argument '%s'", name,
-				  first_name(missing));
-	if (extra)
+				  first_name(missing, 0));
+	if (extra || more)
 		return cairn_fail(error, CAIRN_E_INVALID, "%s does not take the argument '%s'", name,
-				  first_name(extra));
+				  extra ? first_name(extra, 0) : first_name(more, 128));
 	return CAIRN_OK;
 }

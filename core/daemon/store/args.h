@@ -5,22 +5,24 @@
 #include <cairn/errors.h>
 #include <cairn/message.h>
 
+/* A set of fields whose numbers lie below 128, or one of those from 128 on. */
 typedef unsigned __int128 field_set;
 
 #define FIELD(id) ((field_set)1 << CAIRN_F_##id)
+#define FIELD_MORE(id) ((field_set)1 << (CAIRN_F_##id - 128))
 
-_Static_assert(CAIRN_FIELD_COUNT <= 128, "a set of fields fits into field_set");
+_Static_assert(CAIRN_FIELD_COUNT <= 256, "two sets hold all fields");
 
 struct args {
 	struct cairn_slice fields; /* all of them, for lists */
-	field_set has;
+	field_set has[2];
 	struct cairn_slice body[CAIRN_FIELD_COUNT]; /* the first of each that HAS names; the others are not
 						       initialised */
 };
 
 static inline bool args_has(const struct args *a, unsigned field)
 {
-	return a->has >> field & 1;
+	return a->has[field >> 7] >> (field & 127) & 1;
 }
 
 /* The body of FIELD; empty where it is absent. */

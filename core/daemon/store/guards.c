@@ -135,9 +135,10 @@ enum cairn_code guard_parse(struct cairn_slice item, struct args *g, struct cair
 {
 	if (args_parse(item, g) < 0)
 		return cairn_fail(error, CAIRN_E_INVALID, "a condition is malformed");
-	if (g->has & FIELD(KEY) && g->has & KEY_CONDITIONS && !(g->has & ~(FIELD(KEY) | KEY_CONDITIONS)))
+	if (g->has[0] & FIELD(KEY) && g->has[0] & KEY_CONDITIONS &&
+	    !(g->has[0] & ~(FIELD(KEY) | KEY_CONDITIONS)) && !g->has[1])
 		return CAIRN_OK;
-	if (g->has == (FIELD(PREFIX) | FIELD(EMPTY)))
+	if (g->has[0] == (FIELD(PREFIX) | FIELD(EMPTY)) && !g->has[1])
 		return CAIRN_OK;
 	return cairn_fail(
 		error, CAIRN_E_INVALID,

@@ -4,8 +4,10 @@ libstore_la_SOURCES = %D%/store.h %D%/store.c %D%/state.h %D%/hash.h %D%/hash.c 
 	%D%/record.h %D%/record.c %D%/meta.h %D%/meta.c %D%/pending.h %D%/pending.c %D%/args.h %D%/args.c \
 	%D%/view.c %D%/text.c %D%/answer.c %D%/attributes.c %D%/folders.c %D%/change.c %D%/history.h %D%/history.c %D%/past.h %D%/past.c %D%/pins.c %D%/past_read.c %D%/configure.c %D%/basic.c \
 	%D%/apply.c %D%/requests.h %D%/requests.c %D%/content.h %D%/content.c %D%/chunks.c \
-	%D%/upload.c %D%/edit.c %D%/guards.c %D%/txn.c %D%/move.c %D%/check.c %D%/read.h %D%/read.c %D%/scan.c %D%/verify.c
+	%D%/upload.c %D%/edit.c %D%/guards.c %D%/txn.c %D%/move.c %D%/check.c %D%/read.h %D%/read.c %D%/scan.c %D%/verify.c \
+	%D%/snapshot.h %D%/save.c %D%/load.c
 libstore_la_CPPFLAGS = $(DAEMON_CPPFLAGS)
+libstore_la_LIBADD = libstream.la
 
 BATS += t/9000-store-model.bats
 EXTRA_DIST += %D%/rows.md %D%/README.md
@@ -32,6 +34,11 @@ t_unit_u_store_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--
 t_unit_u_store_model_SOURCES = t/unit/u-store-model.c t/lib/storehouse.h t/lib/model.h
 t_unit_u_store_model_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_store_model_LDADD = libstore.la libloader.la libbase.la
+check_PROGRAMS += t/unit/u-stream
+TESTS += t/unit/u-stream
+t_unit_u_stream_SOURCES = t/unit/u-stream.c t/unit/stream-sample.inc t/lib/storehouse.h
+t_unit_u_stream_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_stream_LDADD = libstore.la libloader.la libbase.la
 
 # In-process rates: make t/bench/store && CAIRN_PLUGIN_PATH=.libs t/bench/store memory
 EXTRA_PROGRAMS += t/bench/store

@@ -37,5 +37,7 @@ enum cairn_code read_may_view(struct reader *r, const struct meta *m, uint64_t r
 enum cairn_code read_get_past(struct reader *r, const struct args *a, struct cairn_msg *answer);
 /* read.c: the range that A asks for of RECORD's value, as VALUE. */
 int read_value(struct reader *r, const struct args *a, const struct record *record, struct cairn_msg *answer);
+/* store.c: what M says. */
+void read_facts(const struct meta *m, struct store_facts *facts);
 
 #endif

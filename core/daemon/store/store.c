@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include "read.h"
 #include "requests.h"
 #include "banned.h"
 
@@ -142,6 +143,21 @@ void store_close(struct store *s)
 	free(s);
 }
 
+void read_facts(const struct meta *m, struct store_facts *facts)
+{
+	*facts = (struct store_facts){
+		.position = m->position,
+		.revision = m->revision,
+		.clock_ns = m->clock_ns,
+		.keys = m->keys,
+		.bytes = m->bytes,
+		.staged = m->staged,
+		.key_max = m->key_max,
+		.value_limit = m->value_limit,
+	};
+	meta_digest(m, facts->digest);
+}
+
 void store_facts(struct store *s, struct store_facts *facts)
 {
 	struct meta m;
@@ -149,15 +165,5 @@ void store_facts(struct store *s, struct store_facts *facts)
 	pthread_mutex_lock(&s->lock);
 	m = s->published;
 	pthread_mutex_unlock(&s->lock);
-	*facts = (struct store_facts){
-		.position = m.position,
-		.revision = m.revision,
-		.clock_ns = m.clock_ns,
-		.keys = m.keys,
-		.bytes = m.bytes,
-		.staged = m.staged,
-		.key_max = m.key_max,
-		.value_limit = m.value_limit,
-	};
-	meta_digest(&m, facts->digest);
+	read_facts(&m, facts);
 }

@@ -157,7 +157,9 @@ enum cairn_type {
 	X(115, DELETED, "deleted", BOOL, "the key was removed") \
 	X(116, RESTORED, "restored", U64, "keys that are there again") \
 	X(117, REPLACED, "replaced", U64, "keys that have their old value again") \
-	X(118, REMOVED, "removed", U64, "keys that are gone again")
+	X(118, REMOVED, "removed", U64, "keys that are gone again") \
+	X(165, LAST, "last", BOOL, "nothing follows") \
+	X(166, PLAIN, "plain", BOOL, "not compressed")
 
 enum cairn_field {
 	CAIRN_F_END = 0,

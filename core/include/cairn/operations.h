@@ -44,7 +44,10 @@ enum cairn_permission { CAIRN_MAY_READ, CAIRN_MAY_WRITE, CAIRN_MAY_ADMIN };
 	X(50, CONFIG_GET, "config-get", "", READ, "settings and their values") \
 	X(51, CONFIG_SET, "config-set", "", ADMIN, "change a live setting until the next restart") \
 	X(52, LOG_LEVEL, "log-level", "", ADMIN, "show or change how much a module logs") \
-	X(53, DIGEST, "digest", "", READ, "digest of a volume's visible state")
+	X(53, DIGEST, "digest", "", READ, "digest of a volume's visible state") \
+	X(58, SNAPSHOT_SAVE, "snapshot-save", "", READ, "all of a volume as a stream of bytes") \
+	X(59, SNAPSHOT_RESTORE, "snapshot-restore", "", ADMIN, \
+	  "make a volume from such a stream, piece by piece")
 
 enum cairn_operation {
 #define X(number, id, name, aliases, permission, help) CAIRN_OP_##id = number,

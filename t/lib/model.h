@@ -608,12 +608,44 @@ static enum cairn_code model_txn(struct model *m, struct cairn_slice fields)
 	return CAIRN_OK;
 }
 
+/* A setting: "history", "history-age" in seconds, or "history-floor". */
+static enum cairn_code model_configure(struct model *m, struct cairn_slice fields)
+{
+	struct cairn_slice name = field_of(fields, CAIRN_F_NAME), amount = field_of(fields, CAIRN_F_AMOUNT);
+	char text[24];
+	uint64_t value;
+
+	snprintf(text, sizeof(text), "%.*s", (int)amount.len, (const char *)amount.data);
+	value = strtoull(text, NULL, 10);
+	if (cairn_slice_eq(name, cairn_str("history"))) {
+		if (!m->history || !value) {
+			m->floor = m->revision;
+			m->before_revision = 0;
+		} else if (value > m->history) {
+			m->before = m->before_revision && m->before < m->history ? m->before : m->history;
+			m->before_revision = m->revision;
+		}
+		m->history = value;
+	} else if (cairn_slice_eq(name, cairn_str("history-age"))) {
+		if (value * 1000000000 > m->history_age_ns)
+			m->from_ns = model_bound(m);
+		m->history_age_ns = value * 1000000000;
+	} else {
+		if (value < m->floor || value > m->revision)
+			return CAIRN_E_INVALID;
+		m->floor = value;
+	}
+	return CAIRN_OK;
+}
+
 static enum cairn_code model_operation(struct model *m, unsigned op, struct cairn_slice fields)
 {
 	struct item *i = model_find(m, field_of(fields, CAIRN_F_KEY));
 	struct bytes *value;
 
 	switch (op) {
+	case CAIRN_OP_CONFIGURE:
+		return model_configure(m, fields);
 	case CAIRN_OP_PUT:
 		return model_put(m, fields);
 	case CAIRN_OP_DELETE:

@@ -8,7 +8,7 @@
 #include "model.h"
 #include "banned.h"
 
-#define HOUSES 4
+#define HOUSES 8
 #define QUEUE 200
 #define CLIENTS 5
 
@@ -237,8 +237,12 @@ struct entry {
 	enum cairn_code got[HOUSES];
 };
 
+/* When reclaim runs. */
+enum mode { NEVER, ALWAYS, AT_RANDOM };
+
 struct run {
 	struct house houses[HOUSES];
+	enum mode modes[HOUSES];
 	size_t count;
 	struct model model;
 	uint64_t index, time_ns, sequence[CLIENTS];
@@ -249,6 +253,20 @@ struct run {
 	size_t time_cap;
 };
 
+static void add_setting(struct cairn_msg *m, struct model *model)
+{
+	unsigned which = (unsigned)draw(4);
+	char text[24];
+
+	cairn_msg_text(m, CAIRN_F_NAME, which < 2 ? "history" : which == 2 ? "history-age" : "history-floor");
+	snprintf(text, sizeof(text), "%llu",
+		 (unsigned long long)(which < 2 ? (draw(4) ? 1 + draw(12) : 0)
+					      : which == 2
+					      ? draw(3)
+					      : model->revision - draw(model->revision / 2 + 3)));
+	cairn_msg_text(m, CAIRN_F_AMOUNT, text);
+}
+
 static void generate(struct run *r)
 {
 	struct entry *e = &r->queue[r->queued];
@@ -256,6 +274,9 @@ static void generate(struct run *r)
 		: draw(6) == 0     ? CAIRN_OP_STAGE
 				   : simple[draw(draw(20) ? 13 : 16)];
 	uint64_t client = draw(2 * CLIENTS);
+
+	if (draw(150) == 0)
+		op = CAIRN_OP_CONFIGURE;
 	unsigned char id[16] = "client";
 
 	e->first = r->queued;
@@ -272,7 +293,7 @@ static void generate(struct run *r)
 			return;
 		}
 	}
-	r->time_ns += draw(1000000);
+	r->time_ns += draw(draw(20) ? 10000000 : 2000000000);
 	cairn_msg_start(&e->message, op);
 	cairn_msg_u64(&e->message, CAIRN_F_TIME, r->time_ns);
 	if (client < CLIENTS) {
@@ -285,6 +306,8 @@ static void generate(struct run *r)
 		cairn_msg_text(&e->message, CAIRN_F_AUTHOR, "ops@n1");
 	if (op == CAIRN_OP_TXN)
 		add_txn(&e->message, &r->model);
+	else if (op == CAIRN_OP_CONFIGURE)
+		add_setting(&e->message, &r->model);
 	else if (op == CAIRN_OP_STAGE)
 		add_stage(&e->message);
 	else
@@ -297,6 +320,16 @@ static void generate(struct run *r)
 	if (r->model.changed && !e->want)
 		r->times[r->model.revision] = r->time_ns;
 	r->queued++;
+}
+
+/* Let reclaim run as MODE says. */
+static void reclaim(struct house *h, enum mode mode)
+{
+	bool more = mode == ALWAYS || (mode == AT_RANDOM && draw(3) == 0);
+
+	while (more && (mode == ALWAYS || draw(3)))
+		if (store_reclaim(h->store, 0, false, &more, &h->error))
+			bail("reclaim over %s stopped: %s", h->plugin->name, h->error.message);
 }
 
 static void apply_queue(struct run *r, size_t house)
@@ -323,6 +356,7 @@ static void apply_queue(struct run *r, size_t house)
 		for (size_t i = 0; i < n; i++)
 			r->queue[done + i].got[house] = commands[i].code;
 		done += n;
+		reclaim(h, r->modes[house]);
 		if (h->engine.ops.caps & CAIRN_ENGINE_DURABLE && draw(20) == 0)
 			house_reopen(h);
 	}
@@ -573,7 +607,7 @@ static void compare_past(struct run *r, struct house *h)
 	struct model *m = &r->model;
 	uint64_t oldest = m->revision;
 
-	while (oldest > m->floor && r->times[oldest] > model_bound(m))
+	while (m->history && oldest > m->floor && r->times[oldest] > model_bound(m))
 		oldest--;
 	compare_view(r, h, oldest);
 	compare_view(r, h, oldest + draw(m->revision - oldest + 1));
@@ -625,7 +659,39 @@ static void round_of(struct run *r)
 	compare_digests(r);
 }
 
-static void start(struct run *r, const char *engine)
+/* Long after the last command, what reclaim leaves of history is what is visible, to the last row. */
+static void check_rest(struct run *r, struct house *h)
+{
+	struct model *m = &r->model;
+	struct cairn_slice key = { 0 }, value;
+	size_t want = 0, left = 0;
+	bool more = true;
+	void *it;
+
+	while (more)
+		if (store_reclaim(h->store, 0, false, &more, &h->error))
+			bail("reclaim over %s stopped: %s", h->plugin->name, h->error.message);
+	for (size_t i = 0; i < m->past_count; i++) {
+		struct item *newest = model_find(m, item_key(&m->past[i].item));
+
+		want += newest && past_shows(m, &m->past[i], newest, false);
+	}
+	if (h->engine.ops.iter_open(h->engine.handle, NULL, cairn_str("c"), cairn_str("d"), 0, &it) < 0)
+		bail("no iterator");
+	while (h->engine.ops.iter_next(it, &key, &value) == 0 && key.data)
+		left++;
+	h->engine.ops.iter_close(it);
+	if (left > want + 1) /* the last change has a row without a record */
+		note(r, h, "more rows are left than are visible", left - want);
+	if (h->engine.ops.iter_open(h->engine.handle, NULL, cairn_str("g"), cairn_str("h"), 0, &it) < 0)
+		bail("no iterator");
+	key.data = NULL;
+	if (h->engine.ops.iter_next(it, &key, &value) < 0 || key.data)
+		note(r, h, "a tombstone is left", 0);
+	h->engine.ops.iter_close(it);
+}
+
+static void start(struct run *r, const char *engine, enum mode mode)
 {
 	struct house *h = &r->houses[r->count];
 
@@ -634,15 +700,20 @@ static void start(struct run *r, const char *engine)
 						      .value_limit = MODEL_VALUE_LIMIT,
 						      .folders = true,
 						      .history = 8,
-						      .history_age_ns = 10000000 }))
-		r->count++;
+						      .history_age_ns = 1000000000 }))
+		r->modes[r->count++] = mode;
 	else
 		printf("# engine %s is not in this build\n", engine);
 }
 
 int main(int argc, char **argv)
 {
-	static const char *const engines[] = { "memory", "leveldb", "bitcask", "lmdb" };
+	static const struct {
+		const char *engine;
+		enum mode mode;
+	} houses[] = { { "memory", NEVER },      { "memory", ALWAYS },  { "memory", AT_RANDOM },
+		       { "leveldb", NEVER },     { "leveldb", ALWAYS }, { "leveldb", AT_RANDOM },
+		       { "bitcask", AT_RANDOM }, { "lmdb", AT_RANDOM } };
 	unsigned long long want = argc > 1 ? strtoull(argv[1], NULL, 10) : 3000;
 	struct run *r = calloc(1, sizeof(*r));
 	struct store_facts f;
@@ -652,10 +723,10 @@ int main(int argc, char **argv)
 	seed = seed * 0x9e3779b97f4a7c15ull + 1;
 	r->model.next_file_id = 1;
 	r->model.history = 8;
-	r->model.history_age_ns = 10000000;
+	r->model.history_age_ns = 1000000000;
 	r->time_ns = 1700000000000000000ull;
-	for (size_t i = 0; i < sizeof(engines) / sizeof(engines[0]) && r->count < HOUSES; i++)
-		start(r, engines[i]);
+	for (size_t i = 0; i < sizeof(houses) / sizeof(houses[0]); i++)
+		start(r, houses[i].engine, houses[i].mode);
 	if (!r->count)
 		return tap_skip_all("no engine is in this build");
 	while (r->index < want && !r->differences) {
@@ -668,6 +739,19 @@ int main(int argc, char **argv)
 			}
 		}
 	}
+	r->time_ns += 100000000000ull;
+	r->queued = 1;
+	r->queue[0].first = 0;
+	cairn_msg_start(&r->queue[0].message, CAIRN_OP_PUT);
+	cairn_msg_u64(&r->queue[0].message, CAIRN_F_TIME, r->time_ns);
+	cairn_msg_text(&r->queue[0].message, CAIRN_F_KEY, "a new key");
+	model_apply(&r->model, cairn_msg_slice(&r->queue[0].message));
+	for (size_t h = 0; h < r->count; h++) {
+		apply_queue(r, h);
+		check_rest(r, &r->houses[h]);
+	}
+	r->index += r->queued;
+	check_rows(r);
 	store_facts(r->houses[0].store, &f);
 	printf("# %llu commands, revision %llu, %llu keys, %llu bytes, digest ", (unsigned long long)r->index,
 	       (unsigned long long)f.revision, (unsigned long long)f.keys, (unsigned long long)f.bytes);

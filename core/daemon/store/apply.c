@@ -204,28 +204,26 @@ static enum cairn_code write_batch(struct store *s, bool sync)
 	return e == -ENOSPC ? CAIRN_E_FULL : s->stop.code;
 }
 
-enum cairn_code store_apply(struct store *s, struct store_command *commands, size_t count, bool sync,
-			    struct cairn_error *error)
+void batch_begin(struct store *s)
 {
-	const struct cairn_engine *ops = &s->engine->ops;
+	atomic_fetch_add(&s->batch, 1);
+	s->pinning = atomic_load(&s->pinned);
+	s->guard = (struct cairn_guard){ 0 };
+	s->engine->ops.read_begin(s->engine->handle, &s->guard);
+}
+
+enum cairn_code batch_end(struct store *s, bool write, bool sync, struct cairn_error *error)
+{
 	enum cairn_code code = CAIRN_OK;
 
-	if (!s->stop.code && count) {
-		atomic_fetch_add(&s->batch, 1);
-		s->pinning = atomic_load(&s->pinned);
-		s->guard = (struct cairn_guard){ 0 };
-		ops->read_begin(s->engine->handle, &s->guard);
-		for (size_t i = 0; i < count && !s->stop.code; i++)
-			apply_one(s, &commands[i]);
-		ops->read_end(s->engine->handle, &s->guard);
-		if (!s->stop.code && (code = write_batch(s, sync)) == CAIRN_OK) {
-			pthread_mutex_lock(&s->lock);
-			s->published = s->meta;
-			pthread_mutex_unlock(&s->lock);
-		}
-		pending_reset(&s->pending);
-		atomic_fetch_add(&s->batch, 1);
+	s->engine->ops.read_end(s->engine->handle, &s->guard);
+	if (!s->stop.code && (!write || (code = write_batch(s, sync)) == CAIRN_OK)) {
+		pthread_mutex_lock(&s->lock);
+		s->published = s->meta;
+		pthread_mutex_unlock(&s->lock);
 	}
+	pending_reset(&s->pending);
+	atomic_fetch_add(&s->batch, 1);
 	if (s->stop.code && error)
 		*error = s->stop;
 	if (code == CAIRN_E_FULL) { /* the engine has seen nothing of it: as if it had never come */
@@ -234,4 +232,18 @@ enum cairn_code store_apply(struct store *s, struct store_command *commands, siz
 		return requests_reload(s) ? s->stop.code : code;
 	}
 	return s->stop.code;
+}
+
+enum cairn_code store_apply(struct store *s, struct store_command *commands, size_t count, bool sync,
+			    struct cairn_error *error)
+{
+	if (s->stop.code || !count) {
+		if (s->stop.code && error)
+			*error = s->stop;
+		return s->stop.code;
+	}
+	batch_begin(s);
+	for (size_t i = 0; i < count && !s->stop.code; i++)
+		apply_one(s, &commands[i]);
+	return batch_end(s, true, sync, error);
 }

@@ -132,6 +132,7 @@ enum cairn_code op_configure(struct work *w, const struct args *a)
 		set_versions(m, value);
 	else if (row->meta == META(history_age_ns) && value > m->history_age_ns)
 		m->history_from_ns = history_bound_ns(m);
+	w->s->reclaim_ordinal = 0;
 	m->reclaimed = 0; /* more may be invisible by now: look at everything again */
 	memcpy((char *)m + row->meta, &value, sizeof(value));
 	return CAIRN_OK;

@@ -118,6 +118,27 @@ enum cairn_code history_replaced(struct work *w, struct cairn_slice key, const s
 											: CAIRN_OK;
 }
 
+/* Put the tombstone T for KEY, in place of one from before history was switched off and on again. */
+static int put_tombstone(struct work *w, struct cairn_slice key, const struct record *t)
+{
+	size_t size = record_size(t);
+	unsigned char *body = view_alloc(w->s, size);
+	struct cairn_slice was;
+	struct row row;
+	int e;
+
+	if (!body || view_row(w->s, ROW_GONE, key, &row) < 0)
+		return -ENOMEM;
+	e = view_get(w->s, &row, &was);
+	if (e == 0)
+		w->s->meta.history_used -= row.key.len + was.len;
+	else if (e != -ENOENT)
+		return e;
+	record_encode(t, body);
+	w->s->meta.history_used += row.key.len + size;
+	return view_put(w->s, &row, cairn_slice(body, size));
+}
+
 enum cairn_code history_removed(struct work *w, const struct live *l, uint32_t ordinal,
 				enum change_kind change, struct cairn_slice to)
 {
@@ -140,23 +161,15 @@ enum cairn_code history_removed(struct work *w, const struct live *l, uint32_t o
 		.face = w->face,
 		.other = to,
 	};
-	size_t size = record_size(&t);
-	unsigned char *body = view_alloc(w->s, size);
 	uint64_t held = 0;
-	struct row row;
 	enum cairn_code code;
 
-	if (!body)
-		return work_stopped(w);
 	code = moved ? content_hold(w, &l->r) : share(w, &l->r, &(struct record){ 0 }, &held);
 	if (code)
 		return code;
-	record_encode(&t, body);
-	if (keep(w, key, &l->r, l->body, &t.head, false, held) < 0 ||
-	    view_row(w->s, ROW_GONE, key, &row) < 0 || view_put(w->s, &row, cairn_slice(body, size)) < 0 ||
+	if (keep(w, key, &l->r, l->body, &t.head, false, held) < 0 || put_tombstone(w, key, &t) < 0 ||
 	    history_changed(w, key, &t, true) < 0)
 		return work_stopped(w);
-	w->s->meta.history_used += row.key.len + size;
 	return CAIRN_OK;
 }
 

@@ -11,7 +11,7 @@
 #define FORGET_STEPS 64
 
 /* The change row at PLACE. */
-static int get_change(struct past *p, struct past_place place, struct change *c)
+static int get_change(struct past *p, struct change_place place, struct change *c)
 {
 	unsigned char key[ROW_CHANGE_KEY];
 	struct cairn_slice body;
@@ -33,7 +33,7 @@ static void at_newest(struct past *p)
 {
 	p->gone = p->newest_gone;
 	p->newest = p->record;
-	p->source = (struct past_place){ 0 };
+	p->source = (struct change_place){ 0 };
 }
 
 int past_first(struct past *p)
@@ -57,7 +57,7 @@ int past_first(struct past *p)
 	return 0;
 }
 
-static int go(struct past *p, struct past_place place)
+static int go(struct past *p, struct change_place place)
 {
 	struct change c;
 	struct record r;
@@ -82,7 +82,7 @@ static int go(struct past *p, struct past_place place)
 
 int past_next(struct past *p)
 {
-	struct past_place place = { p->record.previous_revision, p->record.previous_ordinal };
+	struct change_place place = { p->record.previous_revision, p->record.previous_ordinal };
 
 	if (!place.revision)
 		return -ENOENT;
@@ -91,7 +91,7 @@ int past_next(struct past *p)
 	return go(p, place);
 }
 
-int past_seek(struct past *p, struct past_place place)
+int past_seek(struct past *p, struct change_place place)
 {
 	return place.revision == p->record.head.revision && place.ordinal == p->record.head.ordinal
 		? 0
@@ -137,7 +137,7 @@ int past_value(struct past *p, struct record *r)
 static int time_of(struct past *p, uint64_t revision, uint64_t *time_ns)
 {
 	struct change c;
-	int e = get_change(p, (struct past_place){ revision, 0 }, &c);
+	int e = get_change(p, (struct change_place){ revision, 0 }, &c);
 
 	if (e == 0)
 		*time_ns = c.time_ns;

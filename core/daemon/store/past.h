@@ -7,11 +7,6 @@
 
 #include "history.h"
 
-struct past_place {
-	uint64_t revision; /* 0: the key's newest record */
-	uint32_t ordinal;
-};
-
 struct past {
 	/* Set by the caller. GET gives the body of a row: 0, -ENOENT or another -errno. */
 	int (*get)(void *arg, struct cairn_slice key, struct cairn_slice *body);
@@ -23,11 +18,12 @@ struct past {
 	bool all; /* whatever is there counts, visible or not: for a revision that is pinned */
 
 	/* What the walk knows. */
-	struct record newest;     /* numbers only */
-	bool newest_gone;         /* it is a tombstone */
-	struct record record;     /* where the walk is; lent */
-	bool gone;                /* that is a tombstone */
-	struct past_place source; /* of its bytes, where it has none of its own */
+	struct record newest; /* numbers only */
+	bool newest_gone;     /* it is a tombstone */
+	struct record record; /* where the walk is; lent */
+	bool gone;            /* that is a tombstone */
+	struct change_place
+		source; /* of its bytes, where it has none of its own; revision 0: the newest record */
 	unsigned steps;
 };
 
@@ -38,7 +34,7 @@ int past_next(struct past *p);
 /* Go to the version that was there at REVISION. -ENOENT where there was none, or where it is not visible. */
 int past_at(struct past *p, uint64_t revision);
 /* Go to the version at PLACE, which past_next had come to once. -ENOENT where it is not visible. */
-int past_seek(struct past *p, struct past_place place);
+int past_seek(struct past *p, struct change_place place);
 /* The record with its value: content, or chunks that may hold more than its length. */
 int past_value(struct past *p, struct record *r);
 

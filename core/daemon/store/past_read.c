@@ -177,8 +177,8 @@ static int list_versions(struct past *p, const struct args *a, size_t max_bytes,
 
 	if (e == 0 && cursor.len)
 		e = past_seek(p,
-			      (struct past_place){ be64_get(cursor.data),
-						   be32_get((const char *)cursor.data + 8) });
+			      (struct change_place){ be64_get(cursor.data),
+						     be32_get((const char *)cursor.data + 8) });
 	for (; e == 0 && *count < limit; ++*count) {
 		if (*count && answer->len - start >= max_bytes) {
 			be64_put(next, p->record.head.revision);

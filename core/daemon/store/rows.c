@@ -31,6 +31,12 @@ struct cairn_slice row_change_key(unsigned char buffer[ROW_CHANGE_KEY], uint64_t
 	return cairn_slice(buffer, ROW_CHANGE_KEY);
 }
 
+struct change_place row_change_place(struct cairn_slice key)
+{
+	return (struct change_place){ be64_get((const char *)key.data + 1),
+				      be32_get((const char *)key.data + 9) };
+}
+
 struct cairn_slice row_piece_key(unsigned char buffer[ROW_PIECE_KEY], struct cairn_slice upload,
 				 uint32_t index)
 {

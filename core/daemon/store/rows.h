@@ -33,6 +33,12 @@ enum row_tag {
 struct cairn_slice row_key(unsigned char *buffer, enum row_tag tag, struct cairn_slice rest);
 struct cairn_slice row_chunk_key(unsigned char buffer[ROW_CHUNK_KEY], enum row_tag tag, uint64_t id);
 struct cairn_slice row_change_key(unsigned char buffer[ROW_CHANGE_KEY], uint64_t revision, uint32_t ordinal);
+struct change_place {
+	uint64_t revision;
+	uint32_t ordinal;
+};
+/* The place in the key of a change row. */
+struct change_place row_change_place(struct cairn_slice key);
 struct cairn_slice row_piece_key(unsigned char buffer[ROW_PIECE_KEY], struct cairn_slice upload,
 				 uint32_t index);
 

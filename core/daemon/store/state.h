@@ -42,6 +42,7 @@ struct store {
 	struct meta published;    /* meta of the last batch that is in */
 	struct pin *pins;         /* under the lock */
 	size_t pin_count;
+	uint32_t reclaim_ordinal;    /* of the applying thread: in the revision behind meta.reclaimed */
 	_Atomic bool pinned;         /* whether there are any */
 	_Atomic unsigned long batch; /* odd while one is being made and written */
 	bool pinning;                /* of the applying thread: what is replaced is kept, for a reader */
@@ -150,6 +151,11 @@ enum cairn_code folders_change(struct work *w, struct cairn_slice key, bool made
 /* text.c: KEY for a sentence: unprintable bytes escaped, cut where it is long. */
 #define KEY_TEXT 100
 const char *key_text(struct cairn_slice key, char text[KEY_TEXT]);
+
+/* apply.c: begin a batch, and end it: WRITE what is pending to the engine, with SYNC as in store_apply, whose
+ * results it gives. */
+void batch_begin(struct store *s);
+enum cairn_code batch_end(struct store *s, bool write, bool sync, struct cairn_error *error);
 
 /* pins.c: the oldest revision that is read at; UINT64_MAX where none is. */
 uint64_t pins_oldest(struct store *s, uint64_t now_ns);

@@ -117,6 +117,13 @@ enum cairn_code store_scan(struct store *s, struct cairn_slice fields, unsigned 
 enum cairn_code store_history(struct store *s, struct cairn_slice fields, unsigned flags, size_t max_bytes,
 			      struct cairn_msg *answer, bool *again, struct cairn_error *error);
 
+/*
+ * Remove a few rows of history that are not visible any more, as one engine batch; *MORE says whether some
+ * may be left. Only who may apply calls it; returns as store_apply does. NOW_NS is CLOCK_BOOTTIME.
+ */
+enum cairn_code store_reclaim(struct store *s, uint64_t now_ns, bool sync, bool *more,
+			      struct cairn_error *error);
+
 #define STORE_PINS_MAX 1024
 #define STORE_PIN_NS (600ull * 1000000000) /* a view lives so long after it was asked for last */
 

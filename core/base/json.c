@@ -348,7 +348,7 @@ static unsigned field_by_name(const char *name, size_t len)
 	};
 
 	for (unsigned f = 1; f < CAIRN_FIELD_COUNT; f++)
-		if (lengths[f] == len && memcmp(cairn_field_row(f)->json, name, len) == 0)
+		if (len && lengths[f] == len && memcmp(cairn_field_row(f)->json, name, len) == 0)
 			return f;
 	return 0;
 }

@@ -66,8 +66,13 @@ struct shard {
 	struct cairn_error full; /* why the newest batch found no room; code 0: it did */
 	uint64_t full_ns;        /* when */
 
+	_Atomic uint64_t give_up; /* the floor that history needs, or 0 */
+	struct shard_write floor; /* the command that raises it */
+	_Atomic bool raising;     /* that is under way */
+
 	/* Of the holder of the apply flag. */
 	struct pool_task task;
+	bool reclaim; /* history may have rows to remove */
 	struct store_command commands[APPLY_MAX];
 
 	_Atomic enum cairn_code stopped; /* code of REASON; 0 while the shard is healthy */
@@ -317,8 +322,40 @@ static void apply_batch(struct shard *s, struct shard_write *batch)
 	}
 }
 
-/* With the apply flag: do what is committed until nothing is left, then give the flag back. */
-static void apply_all(struct shard *s)
+/* With the apply flag, in a worker: one step of reclaim. Whether there is more to do. */
+static bool reclaim(struct shard *s)
+{
+	struct cairn_error error = { 0 };
+	enum cairn_code code;
+	bool more = false;
+	uint64_t floor;
+
+	if (!s->reclaim || shard_health(s, &error))
+		return false;
+	code = store_reclaim(s->store, clock_boot_ns(), s->sync, &more, &error);
+	if (code && code != CAIRN_E_FULL) {
+		error.code = code;
+		stop(s, &error);
+	}
+	s->reclaim = more && !code;
+	if (!s->reclaim && !code && store_history_excess(s->store, &floor) == 0)
+		s->give_up = floor;
+	return s->reclaim;
+}
+
+static bool has_committed(struct shard *s)
+{
+	bool has;
+
+	pthread_mutex_lock(&s->lock);
+	has = s->committed != NULL;
+	pthread_mutex_unlock(&s->lock);
+	return has;
+}
+
+/* With the apply flag: do what is committed until nothing is left, then give the flag back. In a WORKER
+ * history is reclaimed in between. */
+static void apply_all(struct shard *s, bool worker)
 {
 	struct shard_write *batch;
 	struct cairn_error why;
@@ -326,6 +363,8 @@ static void apply_all(struct shard *s)
 	while ((batch = take_committed(s))) {
 		if (!shard_health(s, &why)) {
 			apply_batch(s, batch);
+			if (worker)
+				reclaim(s);
 			continue;
 		}
 		while (batch) { /* committed, but the engine has seen nothing of it */
@@ -351,7 +390,9 @@ static void apply_task(struct pool_task *t)
 {
 	struct shard *s = (struct shard *)((char *)t - offsetof(struct shard, task));
 
-	apply_all(s);
+	while (reclaim(s) && !has_committed(s))
+		;
+	apply_all(s, true);
 	try_step(s, NULL); /* the module learns what was applied */
 	release(s);
 }
@@ -392,9 +433,70 @@ static void start_apply(struct shard *s)
 	if (!mine)
 		return;
 	if (here) {
-		apply_all(s);
+		apply_all(s, false);
 		return;
 	}
+	use(s);
+	s->task.run = apply_task;
+	pool_post(s->node->pool, &s->task);
+}
+
+/* The floor of history was raised, or could not be. */
+static void floor_done(struct shard_write *w)
+{
+	struct shard *s = (struct shard *)((char *)w - offsetof(struct shard, floor));
+
+	if (w->error.code)
+		log_warn(s->node->log, LOG_VOLUME, "history takes too much room and could not be shortened",
+			 LOG_TEXT("volume", s->name), LOG_TEXT("reason", w->error.message));
+	cairn_msg_free(&w->command);
+	cairn_msg_free(&w->answer);
+	s->raising = false;
+	release(s);
+}
+
+/* History gives up what lies below FLOOR. */
+static void raise_floor(struct shard *s, uint64_t floor)
+{
+	struct shard_write *w = &s->floor;
+	char text[24];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)floor);
+	*w = (struct shard_write){ .loop = s->node->loop, .done = floor_done };
+	cairn_msg_start(&w->command, CAIRN_OP_CONFIGURE);
+	cairn_msg_text(&w->command, CAIRN_F_AUTHOR, "cairnd");
+	cairn_msg_text(&w->command, CAIRN_F_NAME, "history-floor");
+	cairn_msg_text(&w->command, CAIRN_F_AMOUNT, text);
+	cairn_msg_start(&w->answer, 0);
+	if (cairn_msg_error(&w->command)) {
+		cairn_msg_free(&w->command);
+		return;
+	}
+	log_info(s->node->log, LOG_VOLUME, "history takes too much room: its oldest part is given up",
+		 LOG_TEXT("volume", s->name), LOG_NUMBER("floor", floor));
+	s->raising = true;
+	use(s);
+	shard_write(s, w);
+}
+
+void shard_tick(struct shard *s)
+{
+	uint64_t floor = atomic_exchange(&s->give_up, 0);
+	struct store_facts facts;
+	bool mine;
+
+	store_facts(s->store, &facts);
+	if (s->stopped || (!facts.history && !facts.history_used))
+		return;
+	if (floor && !s->raising)
+		raise_floor(s, floor);
+	pthread_mutex_lock(&s->lock);
+	mine = !s->applying;
+	if (mine)
+		s->applying = s->reclaim = true;
+	pthread_mutex_unlock(&s->lock);
+	if (!mine)
+		return;
 	use(s);
 	s->task.run = apply_task;
 	pool_post(s->node->pool, &s->task);

@@ -32,6 +32,12 @@ struct shard_write {
  */
 void shard_write(struct shard *s, struct shard_write *w);
 
+/*
+ * About once a second, in the node's loop, while the caller holds the volume: history that is not visible any
+ * more is removed by a worker, and where it takes too much room its oldest part is given up.
+ */
+void shard_tick(struct shard *s);
+
 /* The store for reads; valid while the caller holds its volume. */
 struct store *shard_store(struct shard *s);
 /* The engine below it, for facts about it. */

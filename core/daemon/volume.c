@@ -29,6 +29,7 @@
 #define FOLDERS "volumes" /* in the data folder, one for each volume */
 #define ROWS "volumes/"   /* in the system volume, one for each volume */
 #define PENDING "pending"
+#define TICK_MS 1000             /* how often shards do their background work */
 #define RETRY_MS 1000            /* how often it is looked whether there is room again */
 #define RETRY_FREE (16ull << 20) /* bytes of room */
 
@@ -36,6 +37,7 @@ struct volumes {
 	pthread_mutex_t lock; /* of the list and of its members' refusals */
 	struct volume *first; /* by name; the table holds one use of each */
 	struct volume *system;
+	struct loop_timer *tick;  /* of every shard, once a second */
 	struct loop_timer *retry; /* looks whether there is room again; NULL until it is needed */
 	char *path;               /* DATA/volumes */
 	int fd;                   /* its descriptor */
@@ -877,6 +879,25 @@ static void retry_tick(void *arg)
 		loop_timer_set(t->retry, RETRY_MS);
 }
 
+/* --- background work --- */
+
+static void tick_one(void *arg, struct volume *v)
+{
+	struct shard *shard = v->shard;
+
+	(void)arg;
+	if (shard)
+		shard_tick(shard);
+}
+
+static void tick(void *arg)
+{
+	struct node *n = arg;
+
+	volumes_each(n, tick_one, NULL);
+	loop_timer_set(n->volumes->tick, TICK_MS);
+}
+
 /* --- start and end --- */
 
 static void refuse_open(struct volume *v, const struct cairn_error *error)
@@ -1066,6 +1087,10 @@ enum cairn_code volumes_open(struct node *n, struct cairn_error *error)
 	if (code)
 		return code;
 	settle_folders(n);
+	r = loop_timer_new(n->loop, tick, n, &t->tick);
+	if (r < 0)
+		return cairn_fail(error, CAIRN_E_INTERNAL, "no timer: %s", strerror(-r));
+	loop_timer_set(t->tick, TICK_MS);
 	store_facts(shard_store(t->system->shard), &facts);
 	return facts.position.index ? CAIRN_OK : make_main(n, error);
 }
@@ -1085,6 +1110,7 @@ void volumes_close(struct node *n)
 	if (t->system)
 		volume_put(t->system);
 	loop_timer_free(t->retry);
+	loop_timer_free(t->tick);
 	if (t->fd >= 0)
 		close(t->fd);
 	pthread_mutex_destroy(&t->lock);

@@ -632,7 +632,8 @@ static void compare_digests(struct run *r)
 	store_facts(r->houses[0].store, &first);
 	for (size_t h = 1; h < r->count; h++) {
 		store_facts(r->houses[h].store, &other);
-		if (memcmp(&first, &other, sizeof(first)) != 0 && r->differences++ < 5)
+		if (memcmp(&first, &other, offsetof(struct store_facts, history_used)) != 0 &&
+		    r->differences++ < 5)
 			printf("# %s knows something else than %s\n", r->houses[h].plugin->name,
 			       r->houses[0].plugin->name);
 	}

@@ -157,6 +157,9 @@ const char *key_text(struct cairn_slice key, char text[KEY_TEXT]);
 void batch_begin(struct store *s);
 enum cairn_code batch_end(struct store *s, bool write, bool sync, struct cairn_error *error);
 
+/* excess.c: bytes that history may take. */
+uint64_t history_limit(const struct meta *m);
+
 /* pins.c: the oldest revision that is read at; UINT64_MAX where none is. */
 uint64_t pins_oldest(struct store *s, uint64_t now_ns);
 

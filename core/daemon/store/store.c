@@ -154,6 +154,12 @@ void read_facts(const struct meta *m, struct store_facts *facts)
 		.staged = m->staged,
 		.key_max = m->key_max,
 		.value_limit = m->value_limit,
+		.history = m->history,
+		.history_age_ns = m->history_age_ns,
+		.quota = m->quota,
+		.history_limit = history_limit(m),
+		.floor = m->floor,
+		.history_used = m->history_used,
 	};
 	meta_digest(m, facts->digest);
 }

@@ -124,6 +124,10 @@ enum cairn_code store_history(struct store *s, struct cairn_slice fields, unsign
 enum cairn_code store_reclaim(struct store *s, uint64_t now_ns, bool sync, bool *more,
 			      struct cairn_error *error);
 
+/* Where history takes more room than its limit: the floor that would give up enough of it; else *FLOOR is 0.
+ * Reads all of history then. From any thread. 0 or -errno. */
+int store_history_excess(struct store *s, uint64_t *floor);
+
 #define STORE_PINS_MAX 1024
 #define STORE_PIN_NS (600ull * 1000000000) /* a view lives so long after it was asked for last */
 
@@ -143,7 +147,12 @@ struct store_facts {
 	uint64_t keys, bytes; /* live keys, bytes of live values */
 	uint64_t staged;      /* bytes staged and not used yet */
 	uint64_t key_max, value_limit;
-	unsigned char digest[16]; /* of the visible state */
+	uint64_t history, history_age_ns, quota; /* settings */
+	uint64_t history_limit;                  /* bytes */
+	uint64_t floor;                          /* oldest revision that may be read at */
+	unsigned char digest[16];                /* of the visible state */
+	/* Not the same on every replica, so behind the digest: */
+	uint64_t history_used; /* bytes that history takes in the engine */
 };
 void store_facts(struct store *s, struct store_facts *facts);
 

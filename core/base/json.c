@@ -667,3 +667,21 @@ void json_line_free(struct json_line *l)
 	json_decref(l->root);
 	*l = (struct json_line){ 0 };
 }
+
+enum cairn_code json_read_fields(struct cairn_slice text, struct cairn_msg *m, struct cairn_error *error)
+{
+	struct json_line line = { 0 };
+	struct reader r = { &line, cairn_slice(NULL, 0), m, error };
+	enum cairn_code code;
+	json_error_t at;
+	json_t *root = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &at);
+
+	if (!root)
+		return cairn_fail(error, CAIRN_E_INVALID, "it is not JSON: %s", at.text);
+	code = json_is_object(root) ? members(&r, root, &(struct level){ .depth = 1 })
+				    : cairn_fail(error, CAIRN_E_INVALID, "it is not an object");
+	if (code == CAIRN_OK && cairn_msg_error(m))
+		code = cairn_fail(error, cairn_error_from_errno(-cairn_msg_error(m)), "it is too long");
+	json_decref(root);
+	return code;
+}

@@ -57,4 +57,7 @@ enum cairn_code json_line_request(struct json_line *l, struct cairn_slice payloa
 				  struct cairn_error *error);
 void json_line_free(struct json_line *l);
 
+/* Add the members of the one object that TEXT is, as fields, to M. INVALID. */
+enum cairn_code json_read_fields(struct cairn_slice text, struct cairn_msg *m, struct cairn_error *error);
+
 #endif

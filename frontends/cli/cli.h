@@ -222,6 +222,7 @@ struct range {
 	struct cairn_slice prefix, from, to; /* FROM and TO count where their data is not NULL */
 	uint64_t limit;                      /* rows; 0: all */
 	bool fold, reverse, keys_only;
+	uint64_t at; /* revision to read at; 0: now */
 };
 /* One row of a listing; false ends it. */
 typedef bool row_fn(void *arg, struct cairn_slice row);
@@ -287,6 +288,8 @@ VERB(volume_stats);
 VERB(snapshot_save);
 VERB(snapshot_restore);
 VERB(snapshot_show);
+VERB(export);
+VERB(import);
 VERB(config_get);
 VERB(config_set);
 VERB(config_list);

@@ -76,6 +76,8 @@ static void walk_ask(struct cli *c, struct cairn_msg *m, const struct range *ran
 		cairn_msg_bool(m, CAIRN_F_REVERSE, true);
 	if (range->keys_only)
 		cairn_msg_bool(m, CAIRN_F_KEYS_ONLY, true);
+	if (range->at)
+		cairn_msg_u64(m, CAIRN_F_AT, range->at);
 }
 
 enum cairn_code walk(struct cli *c, const struct range *range, row_fn *fn, void *arg)

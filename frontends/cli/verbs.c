@@ -78,6 +78,13 @@ static const struct option drop_options[] = {
 	{ 0 },
 };
 
+static const struct option import_options[] = {
+	{ "prefix", 0, "TEXT", "put TEXT in front of every key" },
+	{ "if-absent", 0, NULL, "leave keys alone that are there" },
+	{ "dry-run", 'n', NULL, "write nothing; see whether the lines are right, and how many there are" },
+	{ 0 },
+};
+
 static const struct option save_options[] = {
 	{ "plain", 0, NULL, "not compressed" },
 	{ 0 },
@@ -438,6 +445,36 @@ const struct verb verbs[] = {
 	  .help = "a volume as a file, and back",
 	  .page = "",
 	  .verbs = snapshot_verbs },
+	{ .name = "export",
+	  .aliases = "",
+	  .group = "upkeep",
+	  .synopsis = "[PREFIX]",
+	  .help = "keys as lines of JSON, for people and programs",
+	  .page = "A line holds a key, its value, its kind where that is no value, and its attributes: what "
+		  "'cairn import' makes the key from again. Bytes that are no text stand in base64, as "
+		  "\"key_base64\" or \"value_base64\". A long value has its \"size\" on its first line, and "
+		  "goes "
+		  "on in lines with an \"offset\". The lines are sorted, and of one revision where the "
+		  "volume "
+		  "keeps history. History itself is not in it: 'cairn snapshot' has all.\n\n"
+		  "PREFIX is any bytes that the keys begin with.\n\n"
+		  "  cairn export >all.json\n  cairn export app/ | cairn -s ssh:there import --prefix old/",
+	  .most = 1,
+	  .operands = { OPERAND_KEY },
+	  .run = verb_export },
+	{ .name = "import",
+	  .aliases = "",
+	  .group = "upkeep",
+	  .synopsis = "",
+	  .help = "write the keys that lines of JSON on standard input say",
+	  .page = "The lines are those of 'cairn export'. They are written many at a time; a line that is "
+		  "wrong is "
+		  "an error that names it, and what stood before it has been written. A line again is the "
+		  "key "
+		  "again: an import can be repeated.\n\n"
+		  "  cairn import --dry-run <all.json\n  cairn -V stock import --if-absent <all.json",
+	  .options = import_options,
+	  .run = verb_import },
 	{ .name = "config",
 	  .aliases = "",
 	  .group = "upkeep",

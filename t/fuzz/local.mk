@@ -1,7 +1,7 @@
 # Fuzz targets. Each f-NAME.c has a LLVMFuzzerTestOneInput. `make check` runs it over its seeds (seeds/NAME) with
 # main.c; `make fuzz` builds it with clang's libFuzzer, and `make fuzz-run FUZZ_SECONDS=60` runs each for that long.
 # For a new one: a line in FUZZ, its sources in fuzz_NAME, a check program, a seed.
-FUZZ = message logfile table client json record control command folder line
+FUZZ = message logfile table client json record control command folder line stream
 fuzz_message = %D%/f-message.c core/base/message.c
 fuzz_logfile = %D%/f-logfile.c plugins/engine-leveldb/logfile.c core/base/crc32c.c
 fuzz_table = %D%/f-table.c plugins/engine-leveldb/table.c core/base/crc32c.c
@@ -9,12 +9,17 @@ fuzz_client = %D%/f-client.c $(addprefix core/client/,client.c connection.c requ
 	$(addprefix core/base/,errors.c message.c operations.c clock.c)
 fuzz_json = %D%/f-json.c core/base/json.c $(addprefix core/base/,buffer.c message.c operations.c errors.c clock.c nearest.c)
 fuzz_json_LIBS = $(JANSSON_LIBS)
-fuzz_record = %D%/f-record.c core/daemon/engine.c $(filter %.c,$(libstore_la_SOURCES) $(libbase_la_SOURCES))
-fuzz_control = %D%/f-control.c $(filter %.c,$(libcontrol_la_SOURCES) $(libdaemon_la_SOURCES) $(libloader_la_SOURCES) \
+fuzz_record = %D%/f-record.c core/daemon/engine.c core/base/stream.c $(filter %.c,$(libstore_la_SOURCES) $(libbase_la_SOURCES))
+fuzz_record_LIBS = $(ZSTD_LIBS)
+fuzz_command_LIBS = $(ZSTD_LIBS)
+fuzz_control = %D%/f-control.c core/base/stream.c $(filter %.c,$(libcontrol_la_SOURCES) $(libdaemon_la_SOURCES) $(libloader_la_SOURCES) \
 	$(libstore_la_SOURCES) $(libjson_la_SOURCES) $(libbase_la_SOURCES))
-fuzz_control_LIBS = $(JANSSON_LIBS) $(UV_LIBS) $(INIH_LIBS) -ldl
-fuzz_command = %D%/f-command.c plugins/engine-memory/memory.c core/daemon/engine.c \
+fuzz_control_LIBS = $(ZSTD_LIBS) $(JANSSON_LIBS) $(UV_LIBS) $(INIH_LIBS) -ldl
+fuzz_command = %D%/f-command.c plugins/engine-memory/memory.c core/daemon/engine.c core/base/stream.c \
 	$(filter %.c,$(libstore_la_SOURCES) $(libbase_la_SOURCES))
+fuzz_stream = %D%/f-stream.c plugins/engine-memory/memory.c core/daemon/engine.c core/base/stream.c \
+	$(filter %.c,$(libstore_la_SOURCES) $(libbase_la_SOURCES))
+fuzz_stream_LIBS = $(ZSTD_LIBS)
 fuzz_folder = %D%/f-folder.c $(addprefix plugins/engine-leveldb/,folder.c logfile.c table.c) \
 	$(addprefix core/base/,crc32c.c errors.c files.c sys.c)
 fuzz_line = %D%/f-line.c frontends/cli/text.c
@@ -46,6 +51,11 @@ t_fuzz_f_control_LDADD = libcontrol.la $(DAEMON_LIBS)
 t_fuzz_f_command_SOURCES = %D%/main.c %D%/f-command.c plugins/engine-memory/memory.c
 t_fuzz_f_command_CPPFLAGS = $(FUZZ_CPPFLAGS)
 t_fuzz_f_command_LDADD = libstore.la libloader.la libbase.la
+check_PROGRAMS += %D%/f-stream
+TESTS += %D%/f-stream
+t_fuzz_f_stream_SOURCES = %D%/main.c %D%/f-stream.c plugins/engine-memory/memory.c
+t_fuzz_f_stream_CPPFLAGS = $(FUZZ_CPPFLAGS)
+t_fuzz_f_stream_LDADD = libstore.la libloader.la libbase.la
 check_PROGRAMS += %D%/f-folder
 TESTS += %D%/f-folder
 t_fuzz_f_folder_SOURCES = %D%/main.c %D%/f-folder.c plugins/engine-leveldb/folder.c plugins/engine-leveldb/logfile.c \

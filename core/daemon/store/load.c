@@ -514,6 +514,7 @@ enum cairn_code store_load_finish(struct store_load *l, const struct cairn_posit
 		return code;
 	l->meta.flags = (l->meta.flags & ~META_CHECKSUMS) | (l->checksums ? META_CHECKSUMS : 0);
 	l->meta.history_used = l->history;
+	l->meta.reclaimed = 0; /* where reclaim is matters to one engine only */
 	if (at)
 		l->meta.position = *at;
 	return write_batch(l, &l->meta);

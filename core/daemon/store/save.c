@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "config.h"
+#include "past.h"
 #include "read.h"
 #include "snapshot.h"
 #include "stream.h"
@@ -25,11 +26,12 @@ struct store_save {
 };
 
 /* Which rows a stream has. What stands in no row of this table ends it: it is not known to this release. */
-enum keep { KEEP_UNKNOWN, KEEP_ALL, KEEP_NONE };
+enum keep { KEEP_UNKNOWN, KEEP_ALL, KEEP_VISIBLE, KEEP_NONE };
 static const unsigned char kept[256] = {
-	[ROW_CHUNK] = KEEP_ALL,   [ROW_CHANGE] = KEEP_ALL, [ROW_EXPIRY] = KEEP_NONE, [ROW_FOLDER] = KEEP_ALL,
-	[ROW_GONE] = KEEP_ALL,    [ROW_LATEST] = KEEP_ALL, [ROW_META] = KEEP_NONE,   [ROW_COUNT] = KEEP_NONE,
-	[ROW_REQUEST] = KEEP_ALL, [ROW_UPLOAD] = KEEP_ALL,
+	[ROW_CHUNK] = KEEP_ALL,  [ROW_CHANGE] = KEEP_VISIBLE, [ROW_EXPIRY] = KEEP_NONE,
+	[ROW_FOLDER] = KEEP_ALL, [ROW_GONE] = KEEP_VISIBLE,   [ROW_LATEST] = KEEP_ALL,
+	[ROW_META] = KEEP_NONE,  [ROW_COUNT] = KEEP_NONE,     [ROW_REQUEST] = KEEP_ALL,
+	[ROW_UPLOAD] = KEEP_ALL,
 };
 
 /* The meta row of the snapshot. A store that was never written has none: its first meta stands in. */
@@ -179,10 +181,54 @@ static enum cairn_code wrong(struct store_save *w, struct cairn_slice key, const
 	return CAIRN_E_CORRUPT;
 }
 
+/*
+ * Whether a change row is one that reclaim would leave alone, now or later: it is recent, or holds a version
+ * that is visible. 1, 0 or -errno.
+ */
+static int change_shows(struct store_save *w, struct cairn_slice key, struct cairn_slice body)
+{
+	const struct meta *m = &w->meta;
+	struct past p;
+	struct record r;
+	struct change c;
+	int e;
+
+	if (key.len != ROW_CHANGE_KEY || change_decode(body, &c) < 0 ||
+	    (c.record.len && record_decode(c.record, &r) < 0))
+		return -EUCLEAN;
+	if (!m->history)
+		return 0;
+	if (row_change_place(key).revision > m->floor && c.time_ns > history_bound_ns(m))
+		return 1;
+	if (!c.record.len || c.flags & CHANGE_IS_PREFIX)
+		return 0;
+	p = read_past(&w->r, m, c.key);
+	p.all = true;
+	e = past_first(&p);
+	if (e < 0)
+		return e == -ENOENT ? 0 : e;
+	return history_shows(m, &r.head, &c, &p.newest, p.newest_gone);
+}
+
+static int shows(struct store_save *w, struct cairn_slice key, struct cairn_slice body)
+{
+	struct record_head head;
+	int e;
+
+	if (*(const char *)key.data == ROW_GONE)
+		return record_head_decode(body, &head) < 0 ? -EUCLEAN : history_shows_gone(&w->meta, &head);
+	w->r.guard = (struct cairn_guard){ 0 };
+	w->r.s->engine->ops.read_begin(w->r.s->engine->handle, &w->r.guard);
+	e = change_shows(w, key, body);
+	w->r.s->engine->ops.read_end(w->r.s->engine->handle, &w->r.guard);
+	return e;
+}
+
 /* The row KEY into the block, where the stream has such rows. */
 static enum cairn_code add_row(struct store_save *w, struct cairn_slice key, struct cairn_slice body)
 {
 	unsigned char keep = kept[*(const unsigned char *)key.data];
+	int e;
 
 	if (keep == KEEP_NONE)
 		return CAIRN_OK;
@@ -190,6 +236,8 @@ static enum cairn_code add_row(struct store_save *w, struct cairn_slice key, str
 		return wrong(w, key, "this release has no such rows");
 	if (w->r.s->checksums && row_verify(key, body, &body) < 0)
 		return wrong(w, key, "its checksum does not fit");
+	if (keep == KEEP_VISIBLE && (e = shows(w, key, body)) <= 0)
+		return e < 0 ? wrong(w, key, "it is no row of history") : CAIRN_OK;
 	if (STREAM_ROW_HEAD + key.len + body.len > STREAM_ROW_MAX)
 		return wrong(w, key, "it is longer than a row can be");
 	stream_row(&w->content, key, body);

@@ -58,15 +58,20 @@ void op_ping(struct call *c)
 	call_done(c);
 }
 
-/* The volume's parameters, "key=value" each. */
+/* The volume's parameters: what they are now, where they are settings that change. */
 static void add_volume_parameters(struct cairn_msg *m, struct volume *v)
 {
 	for (size_t i = 0; i < v->parameter_count; i++) {
 		const char *text = v->parameters[i];
 		size_t n = strcspn(text, "="), mark = cairn_msg_open(m, CAIRN_F_PARAMETER);
+		char now[32];
 
 		cairn_msg_bytes(m, CAIRN_F_NAME, cairn_slice(text, n));
-		cairn_msg_text(m, CAIRN_F_AMOUNT, text[n] ? text + n + 1 : "");
+		if (v->shard &&
+		    store_setting_text(shard_store(only_shard(v)), cairn_slice(text, n), now, sizeof(now)))
+			cairn_msg_text(m, CAIRN_F_AMOUNT, now);
+		else
+			cairn_msg_text(m, CAIRN_F_AMOUNT, text[n] ? text + n + 1 : "");
 		cairn_msg_close(m, mark);
 	}
 }
@@ -433,8 +438,13 @@ static void add_stat(void *arg, const char *name, const char *unit, uint64_t val
 void op_volume_stats(struct call *c)
 {
 	struct engine *e = shard_engine(only_shard(c->volume));
+	struct store_facts facts;
 
 	add_facts(&c->answer, c->volume);
+	store_facts(shard_store(only_shard(c->volume)), &facts);
+	add_stat(&c->answer, "history used", "bytes", facts.history_used);
+	add_stat(&c->answer, "history limit", "bytes", facts.history_limit);
+	add_stat(&c->answer, "history floor", "revision", facts.floor);
 	e->ops.stats(e->handle, add_stat, &c->answer);
 	call_done(c);
 }

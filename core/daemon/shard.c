@@ -338,7 +338,7 @@ static bool reclaim(struct shard *s)
 		stop(s, &error);
 	}
 	s->reclaim = more && !code;
-	if (!s->reclaim && !code && store_history_excess(s->store, &floor) == 0)
+	if (!s->reclaim && !code && !s->raising && store_history_excess(s->store, &floor) == 0)
 		s->give_up = floor;
 	return s->reclaim;
 }

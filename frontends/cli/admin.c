@@ -187,6 +187,17 @@ VERB(volume_drop)
 	return do_it(c, &m, "volume %s is gone", name);
 }
 
+VERB(volume_set)
+{
+	struct cairn_msg m = { 0 };
+
+	cairn_msg_start(&m, CAIRN_OP_CONFIGURE);
+	cairn_msg_text(&m, CAIRN_F_VOLUME, a->operand[0].text);
+	cairn_msg_text(&m, CAIRN_F_NAME, a->operand[1].text);
+	cairn_msg_text(&m, CAIRN_F_AMOUNT, a->operand[2].text);
+	return do_it(c, &m, "%s is changed on all replicas", a->operand[1].text);
+}
+
 VERB(volume_stats)
 {
 	struct cairn_msg m = { 0 };

@@ -216,13 +216,27 @@ void progress_begin(struct progress *p, const struct cli *c, const char *what, u
 void progress_add(struct progress *p, size_t bytes);
 void progress_end(struct progress *p);
 
+/* past.c */
+/* The revision that a verb reads at, where one was GIVEN. */
+struct past {
+	bool given;
+	uint64_t revision;
+};
+/* That of the options --revision and --at. WHOLE: more than one key is read, so the revision is held. */
+enum cairn_code past_take(struct cli *c, const struct arguments *a, bool whole, struct past *p);
+/* Add it to the request M. */
+void past_add(struct cairn_msg *m, const struct past *p);
+/* A moment: a duration before NOW_NS, or a date and time, local unless a zone stands behind it. Whether TEXT
+ * is one. */
+bool text_moment(const char *text, uint64_t now_ns, uint64_t *ns);
+
 /* listing.c */
 /* Which keys to walk over. Zero is all of them. */
 struct range {
 	struct cairn_slice prefix, from, to; /* FROM and TO count where their data is not NULL */
 	uint64_t limit;                      /* rows; 0: all */
 	bool fold, reverse, keys_only;
-	uint64_t at; /* revision to read at; 0: now */
+	struct past past;
 };
 /* One row of a listing; false ends it. */
 typedef bool row_fn(void *arg, struct cairn_slice row);
@@ -274,6 +288,8 @@ VERB(stat);
 VERB(ls);
 VERB(tree);
 VERB(scan);
+VERB(history);
+VERB(volume_set);
 VERB(cp);
 VERB(mv);
 VERB(txn);

@@ -114,12 +114,16 @@ VERB(get)
 {
 	struct cairn_msg m = { 0 };
 	struct cairn_reply r = { 0 };
+	struct past past = { 0 };
 	struct key k;
 	enum cairn_code code = key_take(c, &a->operand[0], &k);
 
+	if (code == CAIRN_OK)
+		code = past_take(c, a, false, &past);
 	if (code == CAIRN_OK) {
 		request(c, &m, CAIRN_OP_GET);
 		cairn_msg_bytes(&m, CAIRN_F_KEY, k.name);
+		past_add(&m, &past);
 		code = c->format == FORMAT_JSON ? get_json(c, &m, k.name, &r) : get_raw(c, &m, &r);
 	}
 	cairn_msg_free(&m);
@@ -132,12 +136,16 @@ VERB(stat)
 {
 	struct cairn_msg m = { 0 };
 	struct cairn_reply r = { 0 };
+	struct past past = { 0 };
 	struct key k;
 	enum cairn_code code = key_take(c, &a->operand[0], &k);
 
+	if (code == CAIRN_OK)
+		code = past_take(c, a, false, &past);
 	if (code == CAIRN_OK) {
 		request(c, &m, CAIRN_OP_GET);
 		cairn_msg_bytes(&m, CAIRN_F_KEY, k.name);
+		past_add(&m, &past);
 		cairn_msg_bool(&m, CAIRN_F_META_ONLY, true);
 		code = call(c, &m, &r);
 		if (code == CAIRN_OK && c->format == FORMAT_JSON)

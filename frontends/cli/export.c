@@ -208,7 +208,7 @@ VERB(export)
 	if (code == CAIRN_OK) {
 		range.prefix = k.name;
 		hold_view(&e);
-		range.at = e.at;
+		range.past = (struct past){ .given = e.at != 0, .revision = e.at };
 		progress_begin(&e.progress, c, "exported", 0);
 		code = walk(c, &range, export_row, &e);
 		progress_end(&e.progress);

@@ -76,8 +76,7 @@ static void walk_ask(struct cli *c, struct cairn_msg *m, const struct range *ran
 		cairn_msg_bool(m, CAIRN_F_REVERSE, true);
 	if (range->keys_only)
 		cairn_msg_bool(m, CAIRN_F_KEYS_ONLY, true);
-	if (range->at)
-		cairn_msg_u64(m, CAIRN_F_AT, range->at);
+	past_add(m, &range->past);
 }
 
 enum cairn_code walk(struct cli *c, const struct range *range, row_fn *fn, void *arg)
@@ -116,6 +115,7 @@ static struct cairn_slice row_key(struct cairn_slice row)
 struct list {
 	struct cli *c;
 	struct cairn_slice folder;
+	struct past past;
 	struct table table;
 	bool details, any;
 	char end;
@@ -175,6 +175,7 @@ static enum cairn_code list_key(struct list *l, const struct word *w)
 	request(l->c, &m, CAIRN_OP_GET);
 	cairn_msg_bytes(&m, CAIRN_F_KEY, k.name);
 	cairn_msg_bool(&m, CAIRN_F_META_ONLY, true);
+	past_add(&m, &l->past);
 	code = call(l->c, &m, &r);
 	if (code == CAIRN_OK) {
 		l->folder.len = 0;
@@ -201,6 +202,12 @@ VERB(ls)
 
 	if (code != CAIRN_OK)
 		return code;
+	code = past_take(c, a, true, &range.past);
+	if (code != CAIRN_OK) {
+		key_free(&k);
+		return code;
+	}
+	l.past = range.past;
 	l.details = c->format != FORMAT_JSON && (argument(a, "long") || c->format == FORMAT_TABLE);
 	if (l.details)
 		table_begin(&l.table, c, columns, 5, FORMAT_TABLE);
@@ -218,6 +225,7 @@ VERB(ls)
 struct tree {
 	struct cli *c;
 	bool utf8;
+	struct past past;
 	struct cairn_slice title; /* the folder asked for, until it is shown */
 	char *indent;             /* what stands before the names of this folder */
 	size_t depth, room;
@@ -290,7 +298,9 @@ static enum cairn_code tree_name(struct tree *t, struct cairn_slice folder, stru
  */
 static enum cairn_code tree_folder(struct tree *t, struct cairn_slice folder, bool *any)
 {
-	struct range range = { .prefix = folder, .fold = true, .keys_only = true, .limit = TREE_PAGE };
+	struct range range = {
+		.prefix = folder, .fold = true, .keys_only = true, .limit = TREE_PAGE, .past = t->past
+	};
 	struct page page = { .folder = folder };
 	struct words before = { 0 };
 	enum cairn_code code;
@@ -328,6 +338,8 @@ VERB(tree)
 	code = folder_take(c, a->count ? &a->operand[0] : NULL, &k);
 	t.title = k.name;
 	if (code == CAIRN_OK)
+		code = past_take(c, a, true, &t.past);
+	if (code == CAIRN_OK)
 		code = tree_folder(&t, k.name, &any);
 	if (code == CAIRN_OK && k.name.len && !any)
 		code = cairn_fail(&c->error, CAIRN_E_NOT_FOUND, "no key below '%.*s' in volume %s",
@@ -342,6 +354,7 @@ VERB(tree)
 struct scan {
 	struct cli *c;
 	struct table table;
+	struct past past;
 	bool keys_only, null, as_table;
 };
 
@@ -368,6 +381,7 @@ static bool scan_large(struct scan *s, struct cairn_slice key)
 		return false;
 	request(s->c, &m, CAIRN_OP_GET);
 	cairn_msg_bytes(&m, CAIRN_F_KEY, key);
+	past_add(&m, &s->past);
 	code = cairn_get_stream(second, &m, scan_write, s, &r);
 	if (code != CAIRN_OK)
 		s->c->error = r.error;
@@ -424,6 +438,10 @@ VERB(scan)
 	if (a->count)
 		range.prefix = word_slice(&a->operand[0]);
 	argument_number(a, "limit", &range.limit);
+	code = past_take(c, a, true, &range.past);
+	if (code)
+		return code;
+	s.past = range.past;
 	c->error = (struct cairn_error){ 0 };
 	if (s.as_table)
 		table_begin(&s.table, c, columns, 4, FORMAT_TABLE);

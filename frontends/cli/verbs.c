@@ -18,6 +18,17 @@ const struct option general_options[] = {
 	{ 0 },
 };
 
+static const struct option past_options[] = {
+	{ "revision", 0, "N", "as it was at revision N" },
+	{ "at", 0, "TIME", "as it was at that time: 10m (ago), 2026-11-20, 2026-11-20T10:05:00Z" },
+	{ 0 },
+};
+
+static const struct option history_options[] = {
+	{ "limit", 0, "N", "the newest N versions" },
+	{ 0 },
+};
+
 static const struct option put_options[] = {
 	{ "value", 0, "TEXT", "the value, whatever it looks like; instead of VALUE" },
 	{ "if-revision", 0, "N", "only if the key is at revision N (0: only if it is not there)" },
@@ -39,6 +50,8 @@ static const struct option ls_options[] = {
 	{ "recursive", 'r', NULL, "all keys below the folder, not only its own" },
 	{ "long", 'l', NULL, "kind, size, revision and time, too" },
 	{ "null", '0', NULL, "end each key with a zero byte, for xargs -0" },
+	{ "revision", 0, "N", "as it was at revision N" },
+	{ "at", 0, "TIME", "as it was at that time: 10m (ago), 2026-11-20, 2026-11-20T10:05:00Z" },
 	{ 0 },
 };
 
@@ -49,6 +62,8 @@ static const struct option scan_options[] = {
 	{ "reverse", 0, NULL, "last key first" },
 	{ "keys-only", 0, NULL, "keys without their values" },
 	{ "null", '0', NULL, "exact bytes: key and value each end with a zero byte" },
+	{ "revision", 0, "N", "as it was at revision N" },
+	{ "at", 0, "TIME", "as it was at that time: 10m (ago), 2026-11-20, 2026-11-20T10:05:00Z" },
 	{ 0 },
 };
 
@@ -156,6 +171,25 @@ static const struct verb volume_verbs[] = {
 	  .most = 1,
 	  .operands = { OPERAND_VOLUME },
 	  .run = verb_volume_drop },
+	{ .name = "set",
+	  .aliases = "put",
+	  .group = "",
+	  .synopsis = "NAME SETTING VALUE",
+	  .help = "change a setting that all replicas of a volume share",
+	  .page = "history: how many of the newest versions of each key are kept; 0 keeps none. history-age: "
+		  "versions that were replaced "
+		  "within this time are kept as well (24h). history-bytes: beyond so many bytes the oldest "
+		  "history "
+		  "is given up; 0 is a quarter "
+		  "of the quota, or 1G. history-floor: what lies below this revision is given up now. quota: "
+		  "most "
+		  "bytes of values; 0 is no limit. "
+		  "What a setting once made invisible stays so when it grows again.\n\n"
+		  "  cairn volume set main history 100",
+	  .least = 3,
+	  .most = 3,
+	  .operands = { OPERAND_VOLUME },
+	  .run = verb_volume_set },
 	{ .name = "stats",
 	  .aliases = "stat show",
 	  .group = "",
@@ -254,7 +288,10 @@ const struct verb verbs[] = {
 	  .page = "A pipe or a file gets the value and nothing else, of any size. A terminal gets the "
 		  "newline that is missing "
 		  "at its end, and sees control bytes as \\xHH.\n\n"
-		  "  cairn get app/port\n  cairn get app/core.gz | gunzip\n  cairn get ./app/port",
+		  "  cairn get app/port\n  cairn get app/core.gz | gunzip\n  cairn get ./app/port\n  cairn "
+		  "get "
+		  "--at 10m app/port",
+	  .options = past_options,
 	  .least = 1,
 	  .most = 1,
 	  .operands = { OPERAND_KEY },
@@ -309,6 +346,7 @@ const struct verb verbs[] = {
 	  .synopsis = "[FOLDER]",
 	  .help = "show a folder and all below it as a tree",
 	  .page = "",
+	  .options = past_options,
 	  .most = 1,
 	  .operands = { OPERAND_FOLDER },
 	  .run = verb_tree },
@@ -332,6 +370,7 @@ const struct verb verbs[] = {
 	  .synopsis = "KEY",
 	  .help = "all that is known about a key but its value",
 	  .page = "",
+	  .options = past_options,
 	  .least = 1,
 	  .most = 1,
 	  .operands = { OPERAND_KEY },
@@ -407,6 +446,28 @@ const struct verb verbs[] = {
 	  .most = 1,
 	  .operands = { OPERAND_FILE },
 	  .run = verb_txn },
+	{ .name = "history",
+	  .aliases = "",
+	  .group = "past",
+	  .synopsis = "KEY",
+	  .help = "the versions of a key that are kept, newest first",
+	  .page = "KIND is how the version came to be; BY who wrote it, VIA through what. Kept are the "
+		  "newest "
+		  "versions of each key "
+		  "('history' of the volume, usually 8) and all that were replaced within 'history-age' "
+		  "(24h); of a "
+		  "deleted key all that was "
+		  "kept, for that time. --revision and --at of get, stat, ls, tree and scan read the past; "
+		  "the "
+		  "error compacted "
+		  "(exit status 10) names the oldest revision at which the whole tree can be read.\n\n"
+		  "  cairn history app/web.conf\n  cairn get --revision 17902 app/web.conf\n  cairn tree "
+		  "--at 10m app",
+	  .options = history_options,
+	  .least = 1,
+	  .most = 1,
+	  .operands = { OPERAND_KEY },
+	  .run = verb_history },
 	{ .name = "status",
 	  .aliases = "",
 	  .group = "cluster",

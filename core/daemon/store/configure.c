@@ -3,7 +3,7 @@
  * alike. One row each. A setting that would make visible again what was not, and what reclaim may have
  * removed by now, leaves a mark in meta instead: what was invisible stays so.
  */
-#include <stdlib.h>
+#include <stdio.h>
 #include "history.h"
 #include "state.h"
 #include "banned.h"
@@ -96,6 +96,36 @@ enum cairn_code store_setting(struct store_settings *s, const char *name, const 
 	if (!code && row->initial != NONE)
 		memcpy((char *)s + row->initial, &value, sizeof(value));
 	return code;
+}
+
+bool store_setting_text(struct store *s, struct cairn_slice name, char *text, size_t size)
+{
+	static const struct {
+		enum form form;
+		uint64_t amount;
+		char unit[2];
+	} units[] = { { BYTES, 1ull << 40, "T" },        { BYTES, 1ull << 30, "G" },
+		      { BYTES, 1ull << 20, "M" },        { BYTES, 1ull << 10, "K" },
+		      { DURATION, 86400000000000, "d" }, { DURATION, 3600000000000, "h" },
+		      { DURATION, 60000000000, "m" },    { DURATION, 1000000000, "s" } };
+	const struct setting *row = find(name);
+	const char *unit = "";
+	uint64_t value;
+	struct meta m;
+
+	if (!row)
+		return false;
+	pthread_mutex_lock(&s->lock);
+	m = s->published;
+	pthread_mutex_unlock(&s->lock);
+	memcpy(&value, (const char *)&m + row->meta, sizeof(value));
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]) && value && !*unit; i++)
+		if (row->form == units[i].form && value % units[i].amount == 0) {
+			value /= units[i].amount;
+			unit = units[i].unit;
+		}
+	snprintf(text, size, "%llu%s", (unsigned long long)value, unit);
+	return true;
 }
 
 static uint64_t least(uint64_t a, uint64_t b)

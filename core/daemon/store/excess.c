@@ -71,8 +71,8 @@ int store_history_excess(struct store *s, uint64_t *floor)
 	wanted = m.history_used - limit + limit / 8;
 	while (i < BUCKETS && sum < wanted)
 		sum += freed[i++];
-	*floor = m.floor + (uint64_t)((unsigned __int128)(m.revision - m.floor) * i / BUCKETS);
-	if (*floor <= m.floor)
-		*floor = m.floor + 1;
+	/* Rounded up: the last step counts whole. */
+	*floor =
+		m.floor + (uint64_t)(((unsigned __int128)(m.revision - m.floor) * i + BUCKETS - 1) / BUCKETS);
 	return 0;
 }

@@ -97,18 +97,19 @@ enum cairn_code read_may_view(struct reader *r, const struct meta *m, uint64_t r
 /* Go to what A asks for: the version as of AT, or the one that REVISION made. */
 static enum cairn_code find(struct reader *r, struct past *p, const struct args *a)
 {
-	uint64_t exact = args_u64(a, CAIRN_F_REVISION, 0), at = args_u64(a, CAIRN_F_AT, exact);
+	bool is_exact = args_has(a, CAIRN_F_REVISION);
+	uint64_t exact = args_u64(a, CAIRN_F_REVISION, 0), at = is_exact ? exact : args_u64(a, CAIRN_F_AT, 0);
 	enum cairn_code code;
 	bool all;
 	int e = past_at(p, at);
 
-	if (e == 0 && args_has(a, CAIRN_F_REVISION) && p->record.head.revision != exact)
+	if (e == 0 && is_exact && p->record.head.revision != exact)
 		e = -ENOENT;
 	if (e == 0)
 		return at > p->meta->revision ? read_may_view(r, p->meta, at, &all) : CAIRN_OK;
 	if (e != -ENOENT)
 		return read_failed(r, e, p->key);
-	if (!args_has(a, CAIRN_F_AT))
+	if (is_exact)
 		return CAIRN_E_NOT_FOUND;
 	code = read_may_view(r, p->meta, at, &all);
 	if (!code && all && !p->all) {

@@ -172,6 +172,7 @@ enum cairn_code store_get(struct store *s, struct cairn_slice fields, unsigned f
 	uint64_t revision = 0;
 	char text[KEY_TEXT];
 	struct args a;
+	bool past;
 	int e;
 
 	if (again)
@@ -180,9 +181,8 @@ enum cairn_code store_get(struct store *s, struct cairn_slice fields, unsigned f
 		return cairn_fail(error, CAIRN_E_INVALID, "get needs the argument 'key'");
 	if (!a.body[CAIRN_F_KEY].len || a.body[CAIRN_F_KEY].len > STORE_KEY_MAX)
 		return cairn_fail(error, CAIRN_E_INVALID, "a key has 1 to %d bytes", STORE_KEY_MAX);
-	if (args_has(&a, CAIRN_F_AT) && args_has(&a, CAIRN_F_REVISION))
-		return cairn_fail(error, CAIRN_E_INVALID, "get takes 'at' or 'revision', not both");
-	e = args_has(&a, CAIRN_F_AT) ? -ESTALE : get_settled(&r, &a, answer, &revision);
+	past = args_has(&a, CAIRN_F_AT) && !args_has(&a, CAIRN_F_REVISION);
+	e = past ? -ESTALE : get_settled(&r, &a, answer, &revision);
 	if (e == -ESTALE && flags & STORE_NO_WAIT && again)
 		e = -EAGAIN; /* a walk along history is nothing for a loop */
 	if (e == -EAGAIN && again)
@@ -192,7 +192,7 @@ enum cairn_code store_get(struct store *s, struct cairn_slice fields, unsigned f
 	if (e == -ESTALE || (e == -ENOENT && args_has(&a, CAIRN_F_REVISION))) {
 		enum cairn_code code = read_get_past(&r, &a, answer);
 
-		if (args_has(&a, CAIRN_F_AT) || code != CAIRN_E_NOT_FOUND)
+		if (past || code != CAIRN_E_NOT_FOUND)
 			return code;
 	}
 	if (e != -ESTALE)

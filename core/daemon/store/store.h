@@ -43,6 +43,9 @@ struct store_settings {
 enum cairn_code store_setting(struct store_settings *s, const char *name, const char *text,
 			      struct cairn_error *error);
 
+/* The value that the setting NAME has in S now, as text. False where it is none. */
+bool store_setting_text(struct store *s, struct cairn_slice name, char *text, size_t size);
+
 /* Open the store in ENGINE (which stays the caller's, and open as long as the store). CORRUPT, UNSUPPORTED
  * (newer format), INTERNAL. */
 enum cairn_code store_open(struct store **s, struct engine *engine, const struct store_settings *initial,
@@ -94,7 +97,7 @@ enum { STORE_NO_WAIT = 1 << 0 }; /* return with *AGAIN set instead of waiting fo
  * VALUE; with META_ONLY everything that is known and no VALUE. At most CAIRN_PAYLOAD_MAX bytes of value are
  * given in one answer: SIZE says that there is more, and the caller asks for the next range with the REVISION
  * that it got, which answers CONFLICT where that version is not kept. AT gives the version that was there at
- * that revision. NOT_FOUND, COMPACTED, CORRUPT.
+ * that revision, unless REVISION is given, too. NOT_FOUND, COMPACTED, CORRUPT.
  */
 enum cairn_code store_get(struct store *s, struct cairn_slice fields, unsigned flags,
 			  struct cairn_msg *answer, bool *again, struct cairn_error *error);

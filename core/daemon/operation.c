@@ -62,6 +62,8 @@ ARGUMENTS(CONFIG_GET, A(SETTING));
 ARGUMENTS(CONFIG_SET, R(SETTING), R(AMOUNT));
 ARGUMENTS(LOG_LEVEL, A(MODULE), A(LEVEL));
 ARGUMENTS(DIGEST, );
+ARGUMENTS(CHECK, );
+ARGUMENTS(COMPACT, );
 ARGUMENTS(SNAPSHOT_SAVE, A(PLAIN));
 ARGUMENTS(SNAPSHOT_RESTORE, R(UPLOAD), R(NAME), A(OFFSET), A(VALUE), A(LAST), A(ENGINE), A(REPLICATION),
 	  A(PARAMETER));
@@ -101,6 +103,8 @@ static const struct operation rows[CAIRN_OPERATION_COUNT] = {
 	ROW(CONFIG_SET, op_config_set, false, false),
 	ROW(LOG_LEVEL, op_log_level, false, false),
 	ROW(DIGEST, op_digest, true, false),
+	ROW(CHECK, op_check, true, false),
+	ROW(COMPACT, op_compact, true, false),
 	ROW(SNAPSHOT_SAVE, op_snapshot_save, true, false),
 	ROW(SNAPSHOT_RESTORE, op_snapshot_restore, false, false),
 };

@@ -108,6 +108,9 @@ void op_digest(struct call *c);
  */
 struct volume_change *volume_change_of(struct call *c);
 void volume_change_free(struct volume_change *v);
+/* op_upkeep.c: */
+void op_check(struct call *c);
+void op_compact(struct call *c);
 /* op_snapshot.c: */
 void op_snapshot_save(struct call *c);
 void op_snapshot_restore(struct call *c);

@@ -62,6 +62,7 @@ struct shard {
 
 	pthread_mutex_t lock; /* of the lines below up to the blank one, and of REASON while it is written */
 	struct shard_write *committed, **committed_last; /* to be applied, in order */
+	struct shard_job *jobs;                          /* to be run with the apply flag, newest first */
 	bool applying;                                   /* the apply flag */
 	struct cairn_error full; /* why the newest batch found no room; code 0: it did */
 	uint64_t full_ns;        /* when */
@@ -236,15 +237,12 @@ static void fail_batch(struct shard_write *batch, const struct cairn_error *erro
 	}
 }
 
-/* Take what fits one engine batch off the queue, or give back the apply flag where there is nothing. */
-static struct shard_write *take_committed(struct shard *s)
+/* With the lock: what fits one engine batch, off the queue. */
+static struct shard_write *take_batch(struct shard *s)
 {
-	struct shard_write *first, **last;
+	struct shard_write *first = s->committed, **last = &s->committed;
 	size_t bytes = 0, count = 0;
 
-	pthread_mutex_lock(&s->lock);
-	first = s->committed;
-	last = &s->committed;
 	for (; *last && count < APPLY_MAX && bytes < APPLY_BYTES; last = &(*last)->next, count++)
 		bytes += (*last)->command.len;
 	if (first) {
@@ -252,9 +250,24 @@ static struct shard_write *take_committed(struct shard *s)
 		if (!s->committed)
 			s->committed_last = &s->committed;
 		*last = NULL;
-	} else {
-		s->applying = false;
 	}
+	return first;
+}
+
+/* Take *JOB (which stays on its list where this is no WORKER), or a batch off the queue; where there is
+ * nothing, the apply flag is given back. */
+static struct shard_write *take_committed(struct shard *s, bool worker, struct shard_job **job)
+{
+	struct shard_write *first = NULL;
+
+	pthread_mutex_lock(&s->lock);
+	*job = s->jobs;
+	if (*job && worker)
+		s->jobs = (*job)->next;
+	if (!*job)
+		first = take_batch(s);
+	if (!*job && !first)
+		s->applying = false;
 	pthread_mutex_unlock(&s->lock);
 	return first;
 }
@@ -348,19 +361,30 @@ static bool has_committed(struct shard *s)
 	bool has;
 
 	pthread_mutex_lock(&s->lock);
-	has = s->committed != NULL;
+	has = s->committed || s->jobs;
 	pthread_mutex_unlock(&s->lock);
 	return has;
 }
 
+static void apply_in_worker(struct shard *s);
+
 /* With the apply flag: do what is committed until nothing is left, then give the flag back. In a WORKER
- * history is reclaimed in between. */
+ * history is reclaimed in between, and jobs are run; elsewhere a worker is sent for them, with the flag. */
 static void apply_all(struct shard *s, bool worker)
 {
 	struct shard_write *batch;
+	struct shard_job *job;
 	struct cairn_error why;
 
-	while ((batch = take_committed(s))) {
+	while ((batch = take_committed(s, worker, &job)) || job) {
+		if (job && !worker) {
+			apply_in_worker(s);
+			return;
+		}
+		if (job) {
+			job->run(job, s);
+			continue;
+		}
 		if (!shard_health(s, &why)) {
 			apply_batch(s, batch);
 			if (worker)
@@ -395,6 +419,27 @@ static void apply_task(struct pool_task *t)
 	apply_all(s, true);
 	try_step(s, NULL); /* the module learns what was applied */
 	release(s);
+}
+
+static void apply_in_worker(struct shard *s)
+{
+	use(s);
+	s->task.run = apply_task;
+	pool_post(s->node->pool, &s->task);
+}
+
+void shard_exclusive(struct shard *s, struct shard_job *job)
+{
+	bool mine;
+
+	pthread_mutex_lock(&s->lock);
+	job->next = s->jobs;
+	s->jobs = job;
+	mine = !s->applying;
+	s->applying = true;
+	pthread_mutex_unlock(&s->lock);
+	if (mine)
+		apply_in_worker(s);
 }
 
 /* Whether W costs little and about the same whatever the store holds. */
@@ -436,9 +481,7 @@ static void start_apply(struct shard *s)
 		apply_all(s, false);
 		return;
 	}
-	use(s);
-	s->task.run = apply_task;
-	pool_post(s->node->pool, &s->task);
+	apply_in_worker(s);
 }
 
 /* The floor of history was raised, or could not be. */
@@ -497,9 +540,7 @@ void shard_tick(struct shard *s)
 	pthread_mutex_unlock(&s->lock);
 	if (!mine)
 		return;
-	use(s);
-	s->task.run = apply_task;
-	pool_post(s->node->pool, &s->task);
+	apply_in_worker(s);
 }
 
 static void on_append(struct shard *s, const struct cairn_entry *e)

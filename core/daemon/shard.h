@@ -38,6 +38,17 @@ void shard_write(struct shard *s, struct shard_write *w);
  */
 void shard_tick(struct shard *s);
 
+/* Work that needs the engine for itself; embedded in what it is about. */
+struct shard_job {
+	struct shard_job *next;                              /* the shard's */
+	void (*run)(struct shard_job *job, struct shard *s); /* JOB is not the shard's any more */
+};
+/*
+ * From any thread: have a worker run JOB once while nothing is applied; writes wait meanwhile, reads go on.
+ * The caller holds the volume until then.
+ */
+void shard_exclusive(struct shard *s, struct shard_job *job);
+
 /* The store for reads; valid while the caller holds its volume. */
 struct store *shard_store(struct shard *s);
 /* The engine below it, for facts about it. */

@@ -304,6 +304,8 @@ VERB(volume_stats);
 VERB(snapshot_save);
 VERB(snapshot_restore);
 VERB(snapshot_show);
+VERB(check);
+VERB(compact);
 VERB(export);
 VERB(import);
 VERB(config_get);

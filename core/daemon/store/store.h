@@ -163,4 +163,14 @@ void store_facts(struct store *s, struct store_facts *facts);
  * that differs. */
 enum cairn_code store_check_rows(struct store *s, struct cairn_error *error);
 
+/* How far a check is, for other threads. */
+struct store_progress {
+	_Atomic uint64_t rows, bytes; /* so far, of the engine's */
+	_Atomic bool stop;            /* set by whoever does not want it any more */
+	struct store_facts facts;     /* what was checked; filled at the end */
+};
+/* The same; TIMEOUT where it was stopped. */
+enum cairn_code store_check_progress(struct store *s, struct store_progress *progress,
+				     struct cairn_error *error);
+
 #endif

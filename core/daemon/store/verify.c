@@ -29,6 +29,7 @@ struct verify {
 	size_t depth;
 	unsigned char prefix[STORE_KEY_MAX]; /* of the innermost */
 	enum cairn_code code;
+	struct store_progress *progress; /* or NULL */
 };
 
 /* The row of KEY is wrong. Returns -EUCLEAN. */
@@ -208,6 +209,14 @@ static int check_row(struct verify *v, struct cairn_slice key, struct cairn_slic
 	}
 }
 
+/* One more row of LEN bytes has been checked: -ECANCELED where nobody wants to know more. */
+static int go_on(struct store_progress *p, size_t len)
+{
+	p->rows++;
+	p->bytes += len;
+	return p->stop ? -ECANCELED : 0;
+}
+
 static int check_rows(struct verify *v)
 {
 	const struct engine *engine = v->r.s->engine;
@@ -234,6 +243,8 @@ static int check_rows(struct verify *v)
 		if (e == 0)
 			e = check_row(v, key, body);
 		engine->ops.read_end(engine->handle, &v->r.guard);
+		if (e == 0 && v->progress)
+			e = go_on(v->progress, key.len + body.len);
 	}
 	engine->ops.iter_close(it);
 	engine->ops.read_begin(engine->handle, &v->r.guard);
@@ -286,7 +297,25 @@ static int compare(struct verify *v)
 	return 0;
 }
 
+/* What ended a check that found no wrong row. */
+static enum cairn_code not_checked(struct store *s, int e, struct cairn_error *error)
+{
+	if (e == -ECANCELED)
+		return cairn_fail(error, CAIRN_E_TIMEOUT, "the check was ended before it was done");
+	if (e != -EUCLEAN)
+		return cairn_fail(error, cairn_error_from_errno(-e), "checking the store: %s", strerror(-e));
+	cairn_fail(error, CAIRN_E_CORRUPT, "the store in engine %s cannot be read", s->engine->ops.name);
+	engine_damage(s->engine, error);
+	return CAIRN_E_CORRUPT;
+}
+
 enum cairn_code store_check_rows(struct store *s, struct cairn_error *error)
+{
+	return store_check_progress(s, NULL, error);
+}
+
+enum cairn_code store_check_progress(struct store *s, struct store_progress *progress,
+				     struct cairn_error *error)
 {
 	const struct engine *engine = s->engine;
 	struct verify *v = calloc(1, sizeof(*v));
@@ -300,6 +329,7 @@ enum cairn_code store_check_rows(struct store *s, struct cairn_error *error)
 		return cairn_fail(error, CAIRN_E_INTERNAL, "no memory left to check a store");
 	}
 	v->r = (struct reader){ .s = s, .error = error };
+	v->progress = progress;
 	if (engine->ops.caps & CAIRN_ENGINE_SNAPSHOT)
 		e = engine->ops.snapshot(engine->handle, &v->r.snapshot);
 	if (e == 0)
@@ -314,7 +344,9 @@ enum cairn_code store_check_rows(struct store *s, struct cairn_error *error)
 		engine->ops.release(engine->handle, v->r.snapshot);
 	code = v->code;
 	if (e < 0 && !code)
-		code = cairn_fail(error, cairn_error_from_errno(-e), "checking the store: %s", strerror(-e));
+		code = not_checked(s, e, error);
+	if (progress)
+		read_facts(&v->meta, &progress->facts);
 	free(v->open);
 	free(v);
 	return code;

@@ -159,7 +159,9 @@ enum cairn_type {
 	X(117, REPLACED, "replaced", U64, "keys that have their old value again") \
 	X(118, REMOVED, "removed", U64, "keys that are gone again") \
 	X(165, LAST, "last", BOOL, "nothing follows") \
-	X(166, PLAIN, "plain", BOOL, "not compressed")
+	X(166, PLAIN, "plain", BOOL, "not compressed") \
+	X(167, BEFORE, "before", U64, "bytes that were taken before") \
+	X(168, AFTER, "after", U64, "bytes that are taken now")
 
 enum cairn_field {
 	CAIRN_F_END = 0,

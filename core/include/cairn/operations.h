@@ -47,7 +47,9 @@ enum cairn_permission { CAIRN_MAY_READ, CAIRN_MAY_WRITE, CAIRN_MAY_ADMIN };
 	X(53, DIGEST, "digest", "", READ, "digest of a volume's visible state") \
 	X(58, SNAPSHOT_SAVE, "snapshot-save", "", READ, "all of a volume as a stream of bytes") \
 	X(59, SNAPSHOT_RESTORE, "snapshot-restore", "", ADMIN, \
-	  "make a volume from such a stream, piece by piece")
+	  "make a volume from such a stream, piece by piece") \
+	X(61, CHECK, "check", "", READ, "read all of a volume, and compute its digest anew") \
+	X(62, COMPACT, "compact", "", ADMIN, "have a volume's engine give back what space it can")
 
 enum cairn_operation {
 #define X(number, id, name, aliases, permission, help) CAIRN_OP_##id = number,

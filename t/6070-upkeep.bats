@@ -1,0 +1,58 @@
+# check and compact on a running node, check and repair on a folder.
+# shellcheck disable=SC2154  # $output and $status are bats'
+
+setup() {
+  load lib/cairn.bash
+}
+
+start() {
+  cairn_node "$@"
+  cd "$cairn_root" || return 1
+}
+
+flip() { # FILE OFFSET: flip the lowest bit of that byte
+  local byte
+  byte=$(od -An -tu1 -j "$2" -N 1 "$1")
+  printf "\\x$(printf %02x $((byte ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+@test "check reads all of a volume beside writes, and says what it found" {
+  start -o volume.engine=memory
+  head -c 700000 /dev/urandom | cairn put large - >/dev/null
+  for i in {1..500}; do echo "put a/$i $i"; done | cairn shell >/dev/null
+  run cairn check
+  [ "$status" -eq 0 ]
+  [[ $output == "main is sound: 501 keys in "*" rows, revision 501, digest "* ]] || { echo "$output"; false; }
+  for i in {1..3000}; do echo "put a/$((i % 500)) $i"; done | cairn shell >/dev/null &
+  for n in 1 2 3 4 5; do cairn check main >/dev/null; done
+  wait $!
+  run cairn check other
+  [ "$status" -eq 1 ]
+}
+
+@test "check on a running node finds damage on the disk, and exits with 9" {
+  requires_engine leveldb
+  start -o volume.engine=leveldb
+  for i in 1 2 3 4 5; do head -c 3000 /dev/urandom | cairn put "k$i" - >/dev/null; done
+  cairn check
+  cairn_stop && cairn_start && cairn_stop
+  flip "$(echo n1/data/volumes/main-*/*.ldb | tr ' ' '\n' | tail -n 1)" 2000
+  cairn_start
+  run cairn check
+  [ "$status" -eq 9 ] || { echo "$output"; false; }
+  [[ $output == *"corrupt: "*"main"*".ldb: damaged at offset "* ]] || { echo "$output"; false; }
+}
+
+@test "compact gives space back, and writes that wait meanwhile are done" {
+  requires_engine leveldb
+  start -o volume.engine=leveldb -o volume.history=0
+  for n in 1 2 3; do head -c 5000000 /dev/urandom | cairn put "large" - >/dev/null; done
+  for i in {1..300}; do echo "put a/$i $i"; done | cairn shell >/dev/null &
+  before=$(cairn --json compact | jq .before)
+  wait $!
+  cairn del large
+  [ "$(cairn --json compact | jq .after)" -lt 2000000 ]
+  [ "$before" -gt 5000000 ]
+  [ "$(cairn get a/300)" = 300 ]
+  cairn check
+}

@@ -45,6 +45,9 @@ ARGUMENTS(DELETE_PREFIX, R(PREFIX), A(GUARD));
 ARGUMENTS(APPEND, R(KEY), A(VALUE), A(UPLOAD), A(SIZE), A(ATTRIBUTES), A(GUARD));
 ARGUMENTS(PATCH, R(KEY), A(OFFSET), A(VALUE), A(UPLOAD), A(SIZE), A(ATTRIBUTES), A(GUARD));
 ARGUMENTS(SWAP, R(KEY), R(TO), A(GUARD));
+ARGUMENTS(REVERT, R(KEY), R(REVISION), A(GUARD));
+ARGUMENTS(REVERT_PREFIX, R(PREFIX), R(REVISION), A(GUARD));
+ARGUMENTS(PURGE, A(KEY), A(PREFIX), A(GUARD));
 ARGUMENTS(HISTORY, R(KEY), A(LIMIT), A(CURSOR));
 ARGUMENTS(VIEW, A(REVISION), A(AS_OF));
 ARGUMENTS(CONFIGURE, R(NAME), R(AMOUNT));
@@ -86,6 +89,9 @@ static const struct operation rows[CAIRN_OPERATION_COUNT] = {
 	ROW(APPEND, op_write, true, true),
 	ROW(PATCH, op_write, true, true),
 	ROW(SWAP, op_write, true, true),
+	ROW(REVERT, op_write, true, true),
+	ROW(REVERT_PREFIX, op_write, true, true),
+	ROW(PURGE, op_write, true, true),
 	ROW(HISTORY, op_read, true, false),
 	ROW(VIEW, op_read, true, false),
 	ROW(CONFIGURE, op_write, true, false),

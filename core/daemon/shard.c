@@ -442,22 +442,27 @@ void shard_exclusive(struct shard *s, struct shard_job *job)
 		apply_in_worker(s);
 }
 
+/* Whether the operation OP may touch many rows. */
+static bool is_bulk(unsigned op)
+{
+	return op == CAIRN_OP_MOVE_PREFIX || op == CAIRN_OP_COPY_PREFIX || op == CAIRN_OP_DELETE_PREFIX ||
+		op == CAIRN_OP_REVERT || op == CAIRN_OP_REVERT_PREFIX || op == CAIRN_OP_PURGE;
+}
+
 /* Whether W costs little and about the same whatever the store holds. */
 static bool is_small(const struct shard_write *w)
 {
 	struct cairn_slice rest, body;
 	unsigned op = cairn_message_number(cairn_msg_slice(&w->command)), field;
 
-	if (w->command.len > SMALL_BYTES || op == CAIRN_OP_MOVE_PREFIX || op == CAIRN_OP_COPY_PREFIX ||
-	    op == CAIRN_OP_DELETE_PREFIX)
+	if (w->command.len > SMALL_BYTES || is_bulk(op))
 		return false;
 	rest = cairn_message_fields(cairn_msg_slice(&w->command));
 	while (op == CAIRN_OP_TXN && cairn_field_next(&rest, &field, &body) == 0 && field) {
 		unsigned inner =
 			field == CAIRN_F_THEN || field == CAIRN_F_ELSE ? cairn_message_number(body) : 0;
 
-		if (inner == CAIRN_OP_MOVE_PREFIX || inner == CAIRN_OP_COPY_PREFIX ||
-		    inner == CAIRN_OP_DELETE_PREFIX)
+		if (is_bulk(inner))
 			return false;
 	}
 	return true;
@@ -529,7 +534,7 @@ void shard_tick(struct shard *s)
 	bool mine;
 
 	store_facts(s->store, &facts);
-	if (s->stopped || (!facts.history && !facts.history_used))
+	if (s->stopped || !facts.reclaims)
 		return;
 	if (floor && !s->raising)
 		raise_floor(s, floor);

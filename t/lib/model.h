@@ -41,6 +41,12 @@ struct past {
 	uint64_t next_revision, next_time_ns;
 };
 
+/* A key was purged when there were so many past versions. */
+struct purged {
+	char key[MODEL_KEY];
+	size_t key_len, past_count;
+};
+
 struct model_upload {
 	unsigned char id[16];
 	struct bytes *pieces[MODEL_PIECES];
@@ -53,6 +59,10 @@ struct model {
 	size_t grave_count, grave_cap;
 	struct past *past;
 	size_t past_count, past_cap;
+	struct purged *purged; /* shared by copies as past is */
+	size_t purged_count, purged_cap;
+	uint64_t *times; /* commit time of each revision; shared, too */
+	size_t time_cap;
 	uint64_t revision, next_file_id, time_ns;
 	uint64_t history, history_age_ns, floor;   /* settings */
 	uint64_t from_ns, before, before_revision; /* what stays invisible when they grow */
@@ -124,6 +134,8 @@ static void model_restore(struct model *m, struct model *was)
 		bytes_drop(m->past[--m->past_count].item.value);
 	was->past = m->past;
 	was->past_cap = m->past_cap;
+	was->purged = m->purged;
+	was->purged_cap = m->purged_cap;
 	model_free(m);
 	*m = *was;
 }
@@ -133,6 +145,8 @@ static void model_end(struct model *m)
 	while (m->past_count)
 		bytes_drop(m->past[--m->past_count].item.value);
 	free(m->past);
+	free(m->purged);
+	free(m->times);
 	model_free(m);
 }
 
@@ -213,6 +227,11 @@ static struct item *model_find(struct model *m, struct cairn_slice key)
 		if (cairn_slice_eq(item_key(&m->items[i]), key))
 			return &m->items[i];
 	return NULL;
+}
+
+static int items_by_key(const void *a, const void *b)
+{
+	return cairn_slice_cmp(item_key(a), item_key(b));
 }
 
 static void model_remove(struct model *m, struct item *i)
@@ -638,12 +657,162 @@ static enum cairn_code model_configure(struct model *m, struct cairn_slice field
 	return CAIRN_OK;
 }
 
+static bool past_shows(const struct model *m, const struct past *p, const struct item *newest, bool gone);
+
+/* The oldest revision of which everything is visible. */
+static uint64_t model_oldest(const struct model *m)
+{
+	uint64_t oldest = m->revision;
+
+	while (m->history && oldest > m->floor && m->times[oldest] > model_bound(m))
+		oldest--;
+	return oldest;
+}
+
+/* What KEY was at REVISION, where that is visible and it was there; else NULL. */
+static const struct item *model_at(struct model *m, struct cairn_slice key, uint64_t revision)
+{
+	struct item *i = model_find(m, key), like = { .key_len = key.len }, *newest;
+
+	memcpy(like.key, key.data, key.len);
+	newest = i ? i : grave_find(m, &like);
+	if (i && i->revision <= revision)
+		return i;
+	for (size_t n = 0; newest && n < m->past_count; n++) {
+		struct past *p = &m->past[n];
+
+		if (cairn_slice_eq(item_key(&p->item), key) && p->item.revision <= revision &&
+		    revision < p->next_revision && past_shows(m, p, newest, !i))
+			return p->gone ? NULL : &p->item;
+	}
+	return NULL;
+}
+
+static void model_put_back(struct model *m, const struct item *old)
+{
+	struct item was = *old, *i;
+
+	bytes_hold(was.value);
+	i = model_next(m, item_key(&was));
+	i->value = was.value;
+	i->kind = was.kind;
+	i->has_mode = was.has_mode;
+	i->mode = was.mode;
+	i->has_mtime = was.has_mtime;
+	i->mtime = was.mtime;
+	if (!i->file_id)
+		i->file_id = m->next_file_id++;
+}
+
+static enum cairn_code model_revert(struct model *m, struct cairn_slice fields)
+{
+	struct cairn_slice key = field_of(fields, CAIRN_F_KEY);
+	uint64_t revision = cairn_field_u64(fields, CAIRN_F_REVISION, 0);
+	const struct item *old = model_at(m, key, revision);
+	bool present = old && old == model_find(m, key);
+
+	if (!old)
+		return revision > m->revision         ? CAIRN_E_INVALID
+			: revision >= model_oldest(m) ? CAIRN_E_NOT_FOUND
+						      : CAIRN_E_COMPACTED;
+	if (!present)
+		model_put_back(m, old);
+	return CAIRN_OK;
+}
+
+static enum cairn_code model_revert_prefix(struct model *m, struct cairn_slice fields)
+{
+	struct cairn_slice prefix = field_of(fields, CAIRN_F_PREFIX);
+	uint64_t revision = cairn_field_u64(fields, CAIRN_F_REVISION, 0);
+	struct model was;
+	size_t n = 0;
+
+	if (revision > m->revision || revision < model_oldest(m))
+		return revision > m->revision ? CAIRN_E_INVALID : CAIRN_E_COMPACTED;
+	was = model_copy(m);
+	for (size_t i = 0; i < was.count; i++)
+		if (cairn_slice_starts(item_key(&was.items[i]), prefix)) {
+			const struct item *old = model_at(m, item_key(&was.items[i]), revision);
+
+			n++;
+			if (!old)
+				model_remove(m, model_find(m, item_key(&was.items[i])));
+			else if (old != model_find(m, item_key(&was.items[i])))
+				model_put_back(m, old);
+		}
+	qsort(was.graves, was.grave_count, sizeof(*was.graves), items_by_key);
+	for (size_t i = 0; i < was.grave_count; i++)
+		if (cairn_slice_starts(item_key(&was.graves[i]), prefix) && grave_shows(m, &was.graves[i])) {
+			const struct item *old = model_at(m, item_key(&was.graves[i]), revision);
+
+			n++;
+			if (old)
+				model_put_back(m, old);
+		}
+	model_free(&was);
+	return n ? CAIRN_OK : CAIRN_E_NOT_FOUND;
+}
+
+/* Of KEY nothing stays. Whether there was something. */
+static bool model_purge_key(struct model *m, struct cairn_slice key)
+{
+	struct item *i = model_find(m, key), like = { .key_len = key.len }, *grave;
+	struct purged *p;
+
+	memcpy(like.key, key.data, key.len);
+	grave = i ? NULL : grave_find(m, &like);
+	if (!i && (!grave || !grave_shows(m, grave)))
+		return false;
+	if (grave)
+		*grave = m->graves[--m->grave_count];
+	if (i) {
+		bytes_drop(i->value);
+		memmove(i, i + 1, (m->count - (size_t)(i - m->items) - 1) * sizeof(*i));
+		m->count--;
+		m->changed = true;
+	}
+	if (m->purged_count == m->purged_cap) {
+		m->purged_cap = m->purged_cap ? m->purged_cap * 2 : 64;
+		m->purged = realloc(m->purged, m->purged_cap * sizeof(*m->purged));
+	}
+	p = &m->purged[m->purged_count++];
+	memcpy(p->key, like.key, sizeof(p->key));
+	p->key_len = key.len;
+	p->past_count = m->past_count;
+	return true;
+}
+
+static enum cairn_code model_purge(struct model *m, struct cairn_slice fields)
+{
+	struct cairn_slice prefix;
+	struct model was;
+	size_t n = 0;
+
+	if (!cairn_field_find(fields, CAIRN_F_PREFIX, &prefix))
+		return model_purge_key(m, field_of(fields, CAIRN_F_KEY)) ? CAIRN_OK : CAIRN_E_NOT_FOUND;
+	was = model_copy(m);
+	for (size_t i = 0; i < was.count; i++)
+		n += cairn_slice_starts(item_key(&was.items[i]), prefix) &&
+			model_purge_key(m, item_key(&was.items[i]));
+	for (size_t i = 0; i < was.grave_count; i++)
+		n += cairn_slice_starts(item_key(&was.graves[i]), prefix) &&
+			model_purge_key(m, item_key(&was.graves[i]));
+	model_free(&was);
+	return n ? CAIRN_OK : CAIRN_E_NOT_FOUND;
+}
+
 static enum cairn_code model_operation(struct model *m, unsigned op, struct cairn_slice fields)
 {
 	struct item *i = model_find(m, field_of(fields, CAIRN_F_KEY));
 	struct bytes *value;
 
 	switch (op) {
+	case CAIRN_OP_REVERT:
+		return model_revert(m, fields);
+	case CAIRN_OP_REVERT_PREFIX:
+		return model_revert_prefix(m, fields);
+	case CAIRN_OP_PURGE:
+		return model_purge(m, fields);
 	case CAIRN_OP_CONFIGURE:
 		return model_configure(m, fields);
 	case CAIRN_OP_PUT:
@@ -699,6 +868,12 @@ static enum cairn_code model_apply(struct model *m, struct cairn_slice message)
 	} else {
 		model_free(&was);
 		m->revision += m->changed;
+		if (m->revision >= m->time_cap) {
+			m->time_cap = m->time_cap ? m->time_cap * 2 : 1024;
+			m->times = realloc(m->times, m->time_cap * sizeof(*m->times));
+		}
+		if (m->changed)
+			m->times[m->revision] = m->time_ns;
 	}
 	return code;
 }
@@ -708,6 +883,10 @@ static bool past_shows(const struct model *m, const struct past *p, const struct
 {
 	uint64_t versions = m->history;
 
+	for (size_t i = 0; i < m->purged_count; i++)
+		if ((size_t)(p - m->past) < m->purged[i].past_count &&
+		    cairn_slice_eq(item_key(&p->item), cairn_slice(m->purged[i].key, m->purged[i].key_len)))
+			return false;
 	if (!versions || p->next_revision <= m->floor || p->item.revision < newest->since ||
 	    (gone && !grave_shows(m, newest)))
 		return false;

@@ -144,20 +144,35 @@ static void add_guard(struct cairn_msg *m, struct model *model)
 	cairn_msg_close(m, mark);
 }
 
-static const unsigned simple[] = { CAIRN_OP_PUT,          CAIRN_OP_PUT,         CAIRN_OP_PUT,
-				   CAIRN_OP_PUT,          CAIRN_OP_DELETE,      CAIRN_OP_APPEND,
-				   CAIRN_OP_APPEND,       CAIRN_OP_PATCH,       CAIRN_OP_MOVE,
-				   CAIRN_OP_COPY,         CAIRN_OP_SWAP,        CAIRN_OP_SET_ATTRIBUTES,
-				   CAIRN_OP_PATCH,        CAIRN_OP_MOVE_PREFIX, CAIRN_OP_COPY_PREFIX,
-				   CAIRN_OP_DELETE_PREFIX };
+enum { COMMON = 14, ALL = 20 };
+
+static const unsigned simple[ALL] = {
+	CAIRN_OP_PUT,           CAIRN_OP_PUT,    CAIRN_OP_PUT,         CAIRN_OP_PUT,
+	CAIRN_OP_DELETE,        CAIRN_OP_APPEND, CAIRN_OP_APPEND,      CAIRN_OP_PATCH,
+	CAIRN_OP_MOVE,          CAIRN_OP_COPY,   CAIRN_OP_SWAP,        CAIRN_OP_SET_ATTRIBUTES,
+	CAIRN_OP_PATCH,         CAIRN_OP_REVERT, CAIRN_OP_MOVE_PREFIX, CAIRN_OP_COPY_PREFIX,
+	CAIRN_OP_DELETE_PREFIX, CAIRN_OP_PURGE,  CAIRN_OP_PURGE,       CAIRN_OP_REVERT_PREFIX,
+};
+
+static void add_revision(struct cairn_msg *m, struct model *model)
+{
+	uint64_t back = draw(draw(3) ? 10 : 100);
+
+	cairn_msg_u64(m, CAIRN_F_REVISION,
+		      draw(30) == 0                    ? model->revision + 1 + draw(3)
+			      : back < model->revision ? model->revision - back
+						       : 0);
+}
 
 static void add_arguments(struct cairn_msg *m, unsigned op, struct model *model)
 {
-	bool tree = op == CAIRN_OP_MOVE_PREFIX || op == CAIRN_OP_COPY_PREFIX || op == CAIRN_OP_DELETE_PREFIX;
+	bool tree = op == CAIRN_OP_MOVE_PREFIX || op == CAIRN_OP_COPY_PREFIX ||
+		op == CAIRN_OP_DELETE_PREFIX || op == CAIRN_OP_REVERT_PREFIX ||
+		(op == CAIRN_OP_PURGE && draw(3) == 0);
 
 	if (tree) {
 		add_prefix(m, model, CAIRN_F_PREFIX);
-		if (op != CAIRN_OP_DELETE_PREFIX) {
+		if (op == CAIRN_OP_MOVE_PREFIX || op == CAIRN_OP_COPY_PREFIX) {
 			char buffer[MODEL_KEY];
 			struct cairn_slice to = any_prefix(model, buffer);
 
@@ -170,6 +185,8 @@ static void add_arguments(struct cairn_msg *m, unsigned op, struct model *model)
 	}
 	if (op == CAIRN_OP_MOVE || op == CAIRN_OP_COPY || op == CAIRN_OP_SWAP)
 		add_key(m, model, CAIRN_F_TO);
+	if (op == CAIRN_OP_REVERT || op == CAIRN_OP_REVERT_PREFIX)
+		add_revision(m, model);
 	if (op == CAIRN_OP_PUT || op == CAIRN_OP_APPEND)
 		add_content(m);
 	if (op == CAIRN_OP_PATCH) {
@@ -197,7 +214,7 @@ static void add_txn(struct cairn_msg *m, struct model *model)
 	for (size_t i = draw(3); i; i--)
 		add_guard(m, model);
 	for (size_t i = 0; i < n; i++) {
-		unsigned op = draw(8) ? simple[draw(13)] : CAIRN_OP_GET;
+		unsigned op = draw(8) ? simple[draw(COMMON)] : CAIRN_OP_GET;
 		size_t mark = cairn_msg_open_op(m, draw(4) ? CAIRN_F_THEN : CAIRN_F_ELSE, op);
 
 		if (op == CAIRN_OP_GET) { /* less than the most that a transaction answers */
@@ -249,8 +266,6 @@ struct run {
 	struct entry queue[QUEUE];
 	size_t queued;
 	unsigned long differences;
-	uint64_t *times; /* commit time of each revision */
-	size_t time_cap;
 };
 
 static void add_setting(struct cairn_msg *m, struct model *model)
@@ -272,7 +287,7 @@ static void generate(struct run *r)
 	struct entry *e = &r->queue[r->queued];
 	unsigned op = draw(6) == 0 ? CAIRN_OP_TXN
 		: draw(6) == 0     ? CAIRN_OP_STAGE
-				   : simple[draw(draw(20) ? 13 : 16)];
+				   : simple[draw(draw(20) ? COMMON : ALL)];
 	uint64_t client = draw(2 * CLIENTS);
 
 	if (draw(150) == 0)
@@ -313,12 +328,6 @@ static void generate(struct run *r)
 	else
 		add_arguments(&e->message, op, &r->model);
 	e->want = model_apply(&r->model, cairn_msg_slice(&e->message));
-	if (r->model.revision >= r->time_cap) {
-		r->time_cap = r->time_cap ? r->time_cap * 2 : 1024;
-		r->times = realloc(r->times, r->time_cap * sizeof(*r->times));
-	}
-	if (r->model.changed && !e->want)
-		r->times[r->model.revision] = r->time_ns;
 	r->queued++;
 }
 
@@ -491,6 +500,16 @@ static void note(struct run *r, struct house *h, const char *what, uint64_t revi
 		       h->error.code ? h->error.message : "");
 }
 
+static bool was_purged(const struct model *m, size_t past)
+{
+	for (size_t i = 0; i < m->purged_count; i++)
+		if (past < m->purged[i].past_count &&
+		    cairn_slice_eq(item_key(&m->past[past].item),
+				   cairn_slice(m->purged[i].key, m->purged[i].key_len)))
+			return true;
+	return false;
+}
+
 /* A listing as of REVISION, in pages and folded or reversed as it comes, and every value in it. */
 static void compare_view(struct run *r, struct house *h, uint64_t revision)
 {
@@ -507,7 +526,7 @@ static void compare_view(struct run *r, struct house *h, uint64_t revision)
 			want[count++] = &m->items[i];
 	for (size_t i = 0; i < m->past_count; i++)
 		if (!m->past[i].gone && m->past[i].item.revision <= revision &&
-		    revision < m->past[i].next_revision)
+		    revision < m->past[i].next_revision && !was_purged(m, i))
 			want[count++] = &m->past[i].item;
 	qsort(want, count, sizeof(*want), by_key);
 	do {
@@ -605,10 +624,8 @@ static void compare_history(struct run *r, struct house *h, const struct item *n
 static void compare_past(struct run *r, struct house *h)
 {
 	struct model *m = &r->model;
-	uint64_t oldest = m->revision;
+	uint64_t oldest = model_oldest(m);
 
-	while (m->history && oldest > m->floor && r->times[oldest] > model_bound(m))
-		oldest--;
 	compare_view(r, h, oldest);
 	compare_view(r, h, oldest + draw(m->revision - oldest + 1));
 	if (oldest) {
@@ -772,7 +789,6 @@ int main(int argc, char **argv)
 			cairn_msg_free(&r->queue[i].answer[h]);
 	}
 	model_end(&r->model);
-	free(r->times);
 	free(r);
 	return tap_done();
 }

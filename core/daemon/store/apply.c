@@ -25,6 +25,9 @@ static operation_fn *const operations[CAIRN_OPERATION_COUNT] = {
 	[CAIRN_OP_PATCH] = op_patch,
 	[CAIRN_OP_SWAP] = op_swap,
 	[CAIRN_OP_CONFIGURE] = op_configure,
+	[CAIRN_OP_REVERT] = op_revert,
+	[CAIRN_OP_REVERT_PREFIX] = op_revert_prefix,
+	[CAIRN_OP_PURGE] = op_purge,
 };
 
 enum cairn_code work_operation(struct work *w, unsigned op, const struct args *a)

@@ -38,6 +38,9 @@ static const struct row rows[CAIRN_OPERATION_COUNT] = {
 	[CAIRN_OP_PATCH] = { FIELD(KEY), CONTENT | FIELD(OFFSET) | FIELD(ATTRIBUTES) | FIELD(GUARD), true,
 			     true },
 	[CAIRN_OP_SWAP] = { FIELD(KEY) | FIELD(TO), FIELD(GUARD), true, true },
+	[CAIRN_OP_REVERT] = { FIELD(KEY) | FIELD(REVISION), FIELD(GUARD), true, true },
+	[CAIRN_OP_REVERT_PREFIX] = { FIELD(PREFIX) | FIELD(REVISION), FIELD(GUARD), true, true },
+	[CAIRN_OP_PURGE] = { 0, FIELD(KEY) | FIELD(PREFIX) | FIELD(GUARD), true, true },
 	[CAIRN_OP_CONFIGURE] = { FIELD(NAME) | FIELD(AMOUNT), 0, true, false },
 };
 

@@ -139,6 +139,15 @@ enum cairn_code live_replace(struct work *w, const struct live *l, struct record
 	return l->found ? CAIRN_OK : folders_change(w, key_of(l), true);
 }
 
+/* The record of L goes; what becomes of its chunks and its history is settled. */
+static enum cairn_code take_away(struct work *w, const struct live *l)
+{
+	uncount(&w->s->meta, l);
+	if (view_delete(w->s, &l->row) < 0)
+		return work_stopped(w);
+	return folders_change(w, key_of(l), false);
+}
+
 enum cairn_code live_remove(struct work *w, const struct live *l, enum change_kind change,
 			    struct cairn_slice to)
 {
@@ -152,12 +161,24 @@ enum cairn_code live_remove(struct work *w, const struct live *l, enum change_ki
 		code = history_removed(w, l, ordinal, change, to);
 	else if (l->r.chunks.len && !moved)
 		code = content_release(w, &l->r, NULL);
-	if (code)
-		return code;
-	uncount(&w->s->meta, l);
-	if (view_delete(w->s, &l->row) < 0)
-		return work_stopped(w);
-	return folders_change(w, key_of(l), false);
+	return code ? code : take_away(w, l);
+}
+
+enum cairn_code live_purge(struct work *w, const struct live *l)
+{
+	struct record r = { .head = { .revision = w->revision,
+				      .ordinal = w->ordinal++,
+				      .time_ns = w->time_ns,
+				      .change = CHANGE_DELETE } };
+	enum cairn_code code = CAIRN_OK;
+
+	if (!w->bulk && work_charge(w, 1, l->body.len))
+		return CAIRN_E_TOO_LARGE;
+	if (l->r.chunks.len)
+		code = content_release(w, &l->r, NULL);
+	if (!code && history_changed(w, key_of(l), &r, true) < 0)
+		code = work_stopped(w);
+	return code ? code : take_away(w, l);
 }
 
 struct record live_continue(const struct record *r)

@@ -46,6 +46,24 @@ int history_changed(struct work *w, struct cairn_slice key, const struct record 
 					    .other = r->other });
 }
 
+int history_forget(struct work *w, const struct row *row, const struct change *c)
+{
+	const struct meta *m = &w->s->meta;
+	struct change left = *c;
+	unsigned char *body;
+
+	if (c->time_ns <= history_bound_ns(m) || row_change_place(row->key).revision <= m->floor)
+		return view_delete(w->s, row);
+	left.record = cairn_slice(NULL, 0);
+	left.next_revision = left.next_time_ns = left.held = 0;
+	left.next_ordinal = 0;
+	body = view_alloc(w->s, change_size(&left));
+	if (!body)
+		return -ENOMEM;
+	change_encode(&left, body);
+	return view_put(w->s, row, cairn_slice(body, change_size(&left)));
+}
+
 /* The version OLD goes into its row as BODY. */
 static int keep(struct work *w, struct cairn_slice key, const struct record *old, struct cairn_slice body,
 		const struct record_head *next, bool gone, uint64_t held)

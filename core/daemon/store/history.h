@@ -9,7 +9,8 @@
 #include "record.h"
 #include "rows.h"
 
-#define HISTORY_WHOLE 64 /* every such version keeps its content, whatever replaces it */
+#define HISTORY_RECLAIMED UINT64_MAX /* meta.reclaimed: no history is kept, and no row of it is left */
+#define HISTORY_WHOLE 64             /* every such version keeps its content, whatever replaces it */
 
 /* What was replaced at this time or before is not kept for its age. */
 static inline uint64_t history_bound_ns(const struct meta *m)
@@ -43,6 +44,12 @@ static inline bool history_shows(const struct meta *m, const struct record_head 
 	if (c->next_revision <= m->history_since && m->history_before < versions)
 		versions = m->history_before;
 	return newest->head.version - v->version < versions;
+}
+
+/* Whether there may be something to reclaim, now or later. Without history that ends with the last row. */
+static inline bool history_reclaims(const struct meta *m)
+{
+	return m->history || m->history_used || m->reclaimed != HISTORY_RECLAIMED;
 }
 
 #endif

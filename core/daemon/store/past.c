@@ -83,12 +83,17 @@ static int go(struct past *p, struct change_place place)
 int past_next(struct past *p)
 {
 	struct change_place place = { p->record.previous_revision, p->record.previous_ordinal };
+	int e;
 
 	if (!place.revision)
 		return -ENOENT;
-	if (p->forget && ++p->steps % FORGET_STEPS == 0)
+	if (p->most && p->steps == p->most)
+		return -E2BIG;
+	if (p->forget && p->steps % FORGET_STEPS == FORGET_STEPS - 1)
 		p->forget(p->arg);
-	return go(p, place);
+	e = go(p, place);
+	p->steps += e == 0; /* not those that are invisible: their rows may be there or not */
+	return e;
 }
 
 int past_seek(struct past *p, struct change_place place)

@@ -15,7 +15,8 @@ struct past {
 	void *arg;
 	const struct meta *meta;
 	struct cairn_slice key;
-	bool all; /* whatever is there counts, visible or not: for a revision that is pinned */
+	uint64_t most; /* such steps: -E2BIG beyond; 0: no limit */
+	bool all;      /* whatever is there counts, visible or not: for a revision that is pinned */
 
 	/* What the walk knows. */
 	struct record newest; /* numbers only */
@@ -24,7 +25,7 @@ struct past {
 	bool gone;            /* that is a tombstone */
 	struct change_place
 		source; /* of its bytes, where it has none of its own; revision 0: the newest record */
-	unsigned steps;
+	uint64_t steps; /* to older versions so far */
 };
 
 /* Go to the newest record, or to the tombstone. 0, -ENOENT where there is neither, or another -errno. */

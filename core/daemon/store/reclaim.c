@@ -179,6 +179,8 @@ static int look_at_all(struct reclaim *r)
 	size_t i = 0;
 	int e;
 
+	if (s->meta.reclaimed == HISTORY_RECLAIMED)
+		s->meta.reclaimed = 0;
 	r->rows = view_alloc(s, STEP * sizeof(*r->rows));
 	if (!r->rows)
 		return -ENOMEM;
@@ -191,7 +193,8 @@ static int look_at_all(struct reclaim *r)
 		return e;
 	r->ended = r->ended && i == r->count;
 	if (r->ended && !s->meta.history) { /* what is kept for readers may lie anywhere: start again */
-		s->meta.reclaimed = s->reclaim_ordinal = 0;
+		s->meta.reclaimed = s->meta.history_used ? 0 : HISTORY_RECLAIMED;
+		s->reclaim_ordinal = 0;
 	} else if (i) { /* the last revision may have more rows */
 		last = row_change_place(r->rows[i - 1].key);
 		s->meta.reclaimed = last.revision - 1;
@@ -239,7 +242,7 @@ enum cairn_code store_reclaim(struct store *s, uint64_t now_ns, bool sync, bool 
 	int e = 0;
 
 	*more = false;
-	if (s->stop.code || (!s->meta.history && !s->meta.history_used))
+	if (s->stop.code || !history_reclaims(&s->meta))
 		return CAIRN_OK;
 	batch_begin(s);
 	r.oldest = pins_oldest(s, now_ns);

@@ -122,6 +122,8 @@ enum cairn_code live_replace(struct work *w, const struct live *l, struct record
  * takes it under the key TO has them. */
 enum cairn_code live_remove(struct work *w, const struct live *l, enum change_kind change,
 			    struct cairn_slice to);
+/* Remove the record of L, which was found, and leave no tombstone and no version. */
+enum cairn_code live_purge(struct work *w, const struct live *l);
 /* What of R goes on in the next version of the same value: kind, flags, expiry, content, attributes. */
 struct record live_continue(const struct record *r);
 
@@ -140,6 +142,9 @@ int history_changed(struct work *w, struct cairn_slice key, const struct record 
 /* L's record is removed as the change ORDINAL of this revision: leave a tombstone. TO as in live_remove. */
 enum cairn_code history_removed(struct work *w, const struct live *l, uint32_t ordinal,
 				enum change_kind change, struct cairn_slice to);
+/* The version in the change row ROW, which is C, goes; that there was a change stays, where it is
+ * young. */
+int history_forget(struct work *w, const struct row *row, const struct change *c);
 /* All keys with PREFIX are about to be moved: say so, where history is kept. */
 enum cairn_code history_prefix(struct work *w, struct cairn_slice prefix, struct cairn_slice to);
 
@@ -178,7 +183,8 @@ enum cairn_code attributes_merge(struct work *w, struct cairn_slice old, struct 
 /* operations of apply, by their argument lists (args.c); the dispatcher has checked arguments and guards */
 typedef enum cairn_code operation_fn(struct work *w, const struct args *a);
 operation_fn op_put, op_delete, op_get, op_stage, op_append, op_patch, op_set_attributes, op_txn, op_move,
-	op_copy, op_swap, op_move_prefix, op_copy_prefix, op_delete_prefix, op_configure;
+	op_copy, op_swap, op_move_prefix, op_copy_prefix, op_delete_prefix, op_configure, op_revert,
+	op_revert_prefix, op_purge;
 
 /* apply.c: do operation OP, whose guards hold. */
 enum cairn_code work_operation(struct work *w, unsigned op, const struct args *a);

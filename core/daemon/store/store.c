@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "read.h"
+#include "history.h"
 #include "requests.h"
 #include "banned.h"
 
@@ -160,6 +161,7 @@ void read_facts(const struct meta *m, struct store_facts *facts)
 		.history_limit = history_limit(m),
 		.floor = m->floor,
 		.history_used = m->history_used,
+		.reclaims = history_reclaims(m),
 	};
 	meta_digest(m, facts->digest);
 }

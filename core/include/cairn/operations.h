@@ -29,6 +29,10 @@ enum cairn_permission { CAIRN_MAY_READ, CAIRN_MAY_WRITE, CAIRN_MAY_ADMIN };
 	X(16, CONFIGURE, "volume-set", "", ADMIN, \
 	  "change a setting of a volume that all its replicas share") \
 	X(17, HISTORY, "history", "", READ, "the versions of a key that are kept, newest first") \
+	X(18, REVERT, "revert", "", WRITE, "put back the version of a key that was there at a revision") \
+	X(19, REVERT_PREFIX, "revert-prefix", "", WRITE, \
+	  "put all keys of a folder back as they were at a revision") \
+	X(20, PURGE, "purge", "", WRITE, "remove a key, or all keys of a folder, and their history") \
 	X(21, VIEW, "view", "", READ, "hold a revision, or that of a time, for ten minutes, to read at it") \
 	X(40, PING, "ping", "", READ, "answer at once: name, version, applied index") \
 	X(41, STATUS, "status", "", READ, "nodes and volumes and how they are") \

@@ -93,6 +93,68 @@ versions() { cairn history --format plain "$1" | cut -f 1,3,4 | tr '\t' ' '; }
   [ "$(versions k | wc -l)" -lt 3 ]
 }
 
+@test "a key is put back as it was, also when it is gone" {
+  cairn put app/web.conf good
+  cairn put app/web.conf oops
+  [ "$(cairn revert -n app/web.conf 1)" = "app/web.conf would be as at revision 1 (4 bytes)" ]
+  [ "$(cairn revert app/web.conf 1)" = "revision 3: app/web.conf is again as at revision 1 (4 bytes)" ]
+  [ "$(cairn get app/web.conf)" = good ]
+  cairn del app/web.conf
+  cairn revert app/web.conf 2
+  [ "$(cairn get app/web.conf)" = oops ]
+  [ "$(versions app/web.conf | head -2)" = $'5 revert 4\n4 delete -' ]
+  run cairn revert nothing 2
+  [ "$status" -eq 1 ]
+  run cairn revert app/web.conf 99
+  [ "$status" -eq 2 ]
+}
+
+@test "a folder is put back as it was, with a preview" {
+  cairn put app/a 1
+  cairn put app/b 1
+  cairn put app2 1
+  then=$(time_of app2)
+  cairn del -r app
+  cairn put app/b 2
+  cairn put app/c 2
+  cairn put app2 2
+  [ "$(cairn revert -n -r app "$then")" = $'put back  app/a\nchange    app/b\nremove    app/c\n1 key would be put back, 1 changed, 1 removed' ]
+  [ "$(cairn revert -r app "$then")" = "revision 8: 1 key put back, 1 changed, 1 removed" ]
+  [ "$(cairn scan app)" = $'app/a\t1\napp/b\t1\napp2\t2' ]
+  cairn revert -r app 7
+  [ "$(cairn scan app/)" = $'app/b\t2\napp/c\t2' ]
+  run cairn revert -r app 100
+  [ "$status" -eq 2 ]
+}
+
+@test "on a terminal a folder is put back when that is agreed to" {
+  cairn put app/a 1
+  cairn put app/a 2
+  cd "$cairn_root"
+  printf 'n\n' | script -qec 'cairn revert -r app 1' /dev/null | grep -F 'Go on? [y/N]'
+  [ "$(cairn get app/a)" = 2 ]
+  printf 'y\n' | script -qec 'cairn revert -r app 1' /dev/null | grep -F '0 keys put back, 1 changed, 0 removed'
+  [ "$(cairn get app/a)" = 1 ]
+}
+
+@test "purge leaves nothing behind" {
+  cairn put app/a secret
+  cairn put app/a other
+  cairn put app/b secret
+  cairn del app/b
+  cairn put keep 1
+  cairn del --purge app/a
+  run cairn history app/a
+  [ "$status" -eq 1 ]
+  [ "$(cairn history app/b --format plain | wc -l)" -eq 2 ]
+  [ "$(cairn del -r --purge app)" = "revision 6: 1 key and its history deleted" ]
+  run cairn history app/b
+  [ "$status" -eq 1 ]
+  [ -z "$(cairn ls -r --revision 1)" ]
+  run cairn del --purge app/b
+  [ "$status" -eq 1 ]
+}
+
 compacted() { # a listing would hold the revision
   run cairn get --revision 1 k
   [ "$status" -eq 10 ]

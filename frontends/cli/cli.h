@@ -224,6 +224,8 @@ struct past {
 };
 /* That of the options --revision and --at. WHOLE: more than one key is read, so the revision is held. */
 enum cairn_code past_take(struct cli *c, const struct arguments *a, bool whole, struct past *p);
+/* That of an operand: a revision, else a time. */
+enum cairn_code past_operand(struct cli *c, const char *text, bool whole, struct past *p);
 /* Add it to the request M. */
 void past_add(struct cairn_msg *m, const struct past *p);
 /* A moment: a duration before NOW_NS, or a date and time, local unless a zone stands behind it. Whether TEXT
@@ -235,7 +237,7 @@ bool text_moment(const char *text, uint64_t now_ns, uint64_t *ns);
 struct range {
 	struct cairn_slice prefix, from, to; /* FROM and TO count where their data is not NULL */
 	uint64_t limit;                      /* rows; 0: all */
-	bool fold, reverse, keys_only;
+	bool fold, reverse, keys_only, meta_only;
 	struct past past;
 };
 /* One row of a listing; false ends it. */
@@ -243,8 +245,9 @@ typedef bool row_fn(void *arg, struct cairn_slice row);
 enum cairn_code walk(struct cli *c, const struct range *range, row_fn *fn, void *arg);
 
 /* folders.c */
-/* Delete all keys of a folder, in one step where they are few enough, else page by page. */
-enum cairn_code del_folder(struct cli *c, const struct word *w);
+/* Delete all keys of a folder, with PURGE their history as well, in one step where they are few enough, else
+ * page by page. */
+enum cairn_code del_folder(struct cli *c, const struct word *w, bool purge);
 
 /* admin.c */
 void show_volumes(const struct cli *c, struct cairn_slice fields);
@@ -289,6 +292,7 @@ VERB(ls);
 VERB(tree);
 VERB(scan);
 VERB(history);
+VERB(revert);
 VERB(volume_set);
 VERB(cp);
 VERB(mv);

@@ -294,7 +294,7 @@ static enum cairn_code del_key(struct cli *c, const struct arguments *a, const s
 	enum cairn_code code = key_take(c, w, &k);
 
 	if (code == CAIRN_OK) {
-		request(c, &m, CAIRN_OP_DELETE);
+		request(c, &m, argument(a, "purge") ? CAIRN_OP_PURGE : CAIRN_OP_DELETE);
 		cairn_msg_bytes(&m, CAIRN_F_KEY, k.name);
 		add_guards(&m, a, k.name);
 		code = call(c, &m, &r);
@@ -314,10 +314,13 @@ VERB(del)
 	if (a->count > 1 && argument(a, "if-revision"))
 		return cairn_fail(&c->error, CAIRN_E_INVALID, "--if-revision is for one key, not %zu",
 				  a->count);
+	if (argument(a, "purge") && argument(a, "return-old"))
+		return cairn_fail(&c->error, CAIRN_E_INVALID, "--purge does not go with --return-old");
 	if (folder && (argument(a, "if-revision") || argument(a, "return-old")))
 		return cairn_fail(&c->error, CAIRN_E_INVALID,
 				  "-r goes with neither --if-revision nor --return-old");
 	for (size_t i = 0; i < a->count && code == CAIRN_OK; i++)
-		code = folder ? del_folder(c, &a->operand[i]) : del_key(c, a, &a->operand[i]);
+		code = folder ? del_folder(c, &a->operand[i], argument(a, "purge") != NULL)
+			      : del_key(c, a, &a->operand[i]);
 	return code;
 }

@@ -27,12 +27,12 @@ static bool batch_row(void *arg, struct cairn_slice row)
 	return b->keys.count < PAGE_KEYS && b->bytes < COMMAND_ROOM / 4;
 }
 
-/* Add to M what is to be done to KEY: delete it, or copy it from the folder FROM into the folder TO. */
-static void page_operation(struct cairn_msg *m, struct cairn_slice key, struct cairn_slice from,
+/* Add to M what is to be done to KEY: OP, which is to delete or purge it, or to copy it from the folder FROM
+ * into the folder TO. */
+static void page_operation(struct cairn_msg *m, unsigned op, struct cairn_slice key, struct cairn_slice from,
 			   const struct cairn_slice *to)
 {
-	size_t mark = cairn_msg_open_op(m, CAIRN_F_THEN, to ? CAIRN_OP_COPY : CAIRN_OP_DELETE),
-	       tail = key.len - from.len;
+	size_t mark = cairn_msg_open_op(m, CAIRN_F_THEN, op), tail = key.len - from.len;
 	char *name;
 
 	cairn_msg_bytes(m, CAIRN_F_KEY, key);
@@ -66,11 +66,12 @@ static enum cairn_code page_send(struct cli *c, struct cairn_msg *m, size_t keys
 }
 
 /*
- * Delete (TO NULL) or copy the folder FROM page by page. One operation's not-found does not stop the others:
- * somebody else may have deleted the key meanwhile. *COUNT and *REVISION are filled.
+ * Do OP to every key of the folder FROM, page by page: delete, purge, or copy to TO. One operation's
+ * not-found does not stop the others: somebody else may have deleted the key meanwhile. *COUNT and *REVISION
+ * are filled.
  */
-static enum cairn_code by_pages(struct cli *c, struct cairn_slice from, const struct cairn_slice *to,
-				uint64_t *count, uint64_t *revision)
+static enum cairn_code by_pages(struct cli *c, unsigned op, struct cairn_slice from,
+				const struct cairn_slice *to, uint64_t *count, uint64_t *revision)
 {
 	struct range range = { .prefix = from, .keys_only = true };
 	struct words last = { 0 };
@@ -86,7 +87,7 @@ static enum cairn_code by_pages(struct cli *c, struct cairn_slice from, const st
 		request(c, &m, CAIRN_OP_TXN);
 		cairn_msg_bool(&m, CAIRN_F_EACH, true);
 		for (size_t i = 0; i < b.keys.count; i++)
-			page_operation(&m, word_slice(&b.keys.list[i]), from, to);
+			page_operation(&m, op, word_slice(&b.keys.list[i]), from, to);
 		more = b.keys.count > 0;
 		if (more && code == CAIRN_OK)
 			code = page_send(c, &m, b.keys.count, count, revision);
@@ -103,7 +104,7 @@ static enum cairn_code by_pages(struct cli *c, struct cairn_slice from, const st
 	return code;
 }
 
-/* Tell how many keys a step on a folder touched. */
+/* Tell how many keys a step on a folder touched; WHAT is NULL for a purge. */
 static enum cairn_code folder_done(struct cli *c, const char *what, struct cairn_slice folder, uint64_t count,
 				   uint64_t revision)
 {
@@ -113,6 +114,8 @@ static enum cairn_code folder_done(struct cli *c, const char *what, struct cairn
 		return cairn_fail(&c->error, CAIRN_E_NOT_FOUND, "no key below '%.*s' in volume %s",
 				  (int)folder.len, folder.len ? (const char *)folder.data : "",
 				  c->volume ? c->volume : "main");
+	if (!what)
+		what = count == 1 ? "and its history deleted" : "and their history deleted";
 	if (c->format != FORMAT_JSON) {
 		out_line("revision %llu: %llu key%s %s", (unsigned long long)revision,
 			 (unsigned long long)count, count == 1 ? "" : "s", what);
@@ -145,12 +148,16 @@ static enum cairn_code folder_step(struct cli *c, unsigned op, const struct key 
 	if (code == CAIRN_E_TOO_LARGE && op == CAIRN_OP_MOVE_PREFIX)
 		cairn_hint(&c->error, "'cairn cp -r' and then 'cairn del -r' go page by page");
 	else if (code == CAIRN_E_TOO_LARGE && op != CAIRN_OP_MOVE_PREFIX)
-		code = by_pages(c, from->name, to ? &to->name : NULL, &count, &revision);
+		code = by_pages(c,
+				op == CAIRN_OP_PURGE ? CAIRN_OP_PURGE
+					: to         ? CAIRN_OP_COPY
+						     : CAIRN_OP_DELETE,
+				from->name, to ? &to->name : NULL, &count, &revision);
 	cairn_reply_free(&r);
 	return code ? code : folder_done(c, what, from->name, count, revision);
 }
 
-enum cairn_code del_folder(struct cli *c, const struct word *w)
+enum cairn_code del_folder(struct cli *c, const struct word *w, bool purge)
 {
 	struct key folder;
 	enum cairn_code code = folder_take(c, w, &folder);
@@ -160,7 +167,8 @@ enum cairn_code del_folder(struct cli *c, const struct word *w)
 		cairn_hint(&c->error, "'cairn volume drop' removes everything");
 	}
 	if (code == CAIRN_OK)
-		code = folder_step(c, CAIRN_OP_DELETE_PREFIX, &folder, NULL, "deleted");
+		code = purge ? folder_step(c, CAIRN_OP_PURGE, &folder, NULL, NULL)
+			     : folder_step(c, CAIRN_OP_DELETE_PREFIX, &folder, NULL, "deleted");
 	key_free(&folder);
 	return code;
 }

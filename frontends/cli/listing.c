@@ -76,6 +76,8 @@ static void walk_ask(struct cli *c, struct cairn_msg *m, const struct range *ran
 		cairn_msg_bool(m, CAIRN_F_REVERSE, true);
 	if (range->keys_only)
 		cairn_msg_bool(m, CAIRN_F_KEYS_ONLY, true);
+	if (range->meta_only)
+		cairn_msg_bool(m, CAIRN_F_META_ONLY, true);
 	past_add(m, &range->past);
 }
 

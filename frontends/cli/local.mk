@@ -2,7 +2,7 @@
 if WITH_CLI
 bin_PROGRAMS += bin/cairn
 noinst_LTLIBRARIES += libcli.la
-libcli_la_SOURCES = %D%/cli.h %D%/run.c %D%/arguments.c %D%/verbs.c %D%/pages.c %D%/past.c %D%/help.c %D%/manual.c %D%/text.c %D%/text.h \
+libcli_la_SOURCES = %D%/cli.h %D%/run.c %D%/arguments.c %D%/verbs.c %D%/pages.c %D%/past.c %D%/revert.c %D%/help.c %D%/manual.c %D%/text.c %D%/text.h \
 	%D%/output.c %D%/request.c %D%/keys.c %D%/data.c %D%/listing.c %D%/folders.c %D%/txn.c %D%/cluster.c \
 	%D%/admin.c %D%/shell.c %D%/edit.c %D%/edit.h %D%/complete.c %D%/proxy.c \
 	%D%/snapshot.c %D%/export.c %D%/import.c %D%/upkeep.c

@@ -91,22 +91,15 @@ static enum cairn_code ask_view(struct cli *c, const uint64_t *revision, const u
 	return code;
 }
 
-enum cairn_code past_take(struct cli *c, const struct arguments *a, bool whole, struct past *p)
+/* The revision of the time TEXT. */
+static enum cairn_code take_time(struct cli *c, const char *text, struct past *p)
 {
-	const char *at = argument(a, "at");
 	struct timespec now;
 	uint64_t ns;
 
-	p->given = argument_number(a, "revision", &p->revision);
-	if (p->given && at)
-		return cairn_fail(&c->error, CAIRN_E_INVALID, "--revision and --at are one too many");
-	if (p->given)
-		return whole ? ask_view(c, &p->revision, NULL, &p->revision) : CAIRN_OK;
-	if (!at)
-		return CAIRN_OK;
 	clock_gettime(CLOCK_REALTIME, &now);
-	if (!text_moment(at, (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec, &ns)) {
-		cairn_fail(&c->error, CAIRN_E_INVALID, "--at takes a time, not '%.100s'", at);
+	if (!text_moment(text, (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec, &ns)) {
+		cairn_fail(&c->error, CAIRN_E_INVALID, "'%.100s' is no time", text);
 		cairn_hint(&c->error,
 			   "times look like 10m (ago), 2026-11-20, '2026-11-20 10:05', "
 			   "2026-11-20T10:05:00Z");
@@ -114,6 +107,25 @@ enum cairn_code past_take(struct cli *c, const struct arguments *a, bool whole, 
 	}
 	p->given = true;
 	return ask_view(c, NULL, &ns, &p->revision);
+}
+
+enum cairn_code past_operand(struct cli *c, const char *text, bool whole, struct past *p)
+{
+	p->given = text_number(text, &p->revision);
+	if (!p->given)
+		return take_time(c, text, p);
+	return whole ? ask_view(c, &p->revision, NULL, &p->revision) : CAIRN_OK;
+}
+
+enum cairn_code past_take(struct cli *c, const struct arguments *a, bool whole, struct past *p)
+{
+	const char *revision = argument(a, "revision"), *at = argument(a, "at");
+
+	if (revision && at)
+		return cairn_fail(&c->error, CAIRN_E_INVALID, "--revision and --at are one too many");
+	if (revision)
+		return past_operand(c, revision, whole, p);
+	return at ? take_time(c, at, p) : CAIRN_OK;
 }
 
 void past_add(struct cairn_msg *m, const struct past *p)

@@ -29,6 +29,13 @@ static const struct option history_options[] = {
 	{ 0 },
 };
 
+static const struct option revert_options[] = {
+	{ "recursive", 'r', NULL, "a folder: every key below it" },
+	{ "dry-run", 'n', NULL, "show what would be done, and do nothing" },
+	{ "yes", 'y', NULL, "do not ask" },
+	{ 0 },
+};
+
 static const struct option put_options[] = {
 	{ "value", 0, "TEXT", "the value, whatever it looks like; instead of VALUE" },
 	{ "if-revision", 0, "N", "only if the key is at revision N (0: only if it is not there)" },
@@ -40,6 +47,7 @@ static const struct option put_options[] = {
 
 static const struct option del_options[] = {
 	{ "recursive", 'r', NULL, "delete folders: every key below them" },
+	{ "purge", 0, NULL, "their history, too; also of what is deleted already" },
 	{ "if-revision", 0, "N", "only if the key is at revision N" },
 	{ "return-old", 0, NULL,
 	  "write the value that was there to standard output, instead of the revision" },
@@ -468,6 +476,23 @@ const struct verb verbs[] = {
 	  .most = 1,
 	  .operands = { OPERAND_KEY },
 	  .run = verb_history },
+	{ .name = "revert",
+	  .aliases = "",
+	  .group = "past",
+	  .synopsis = "KEY REVISION\nKEY TIME\n-r FOLDER REVISION\n-r FOLDER TIME",
+	  .help = "put back what was there at a revision or a time",
+	  .page = "What is put back is a new version: nothing is lost, and the next revert can undo it. With "
+		  "-r keys "
+		  "that are gone come back, "
+		  "others get their old value, and those that were not there yet go, all in one step; on a "
+		  "terminal "
+		  "it shows that and asks first. TIME is as for --at: 10m (ago), 2026-11-20T10:05:00Z.\n\n"
+		  "  cairn revert app/web.conf 17902\n  cairn revert -n -r app 10m",
+	  .options = revert_options,
+	  .least = 2,
+	  .most = 2,
+	  .operands = { OPERAND_KEY },
+	  .run = verb_revert },
 	{ .name = "status",
 	  .aliases = "",
 	  .group = "cluster",

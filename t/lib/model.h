@@ -711,10 +711,10 @@ static enum cairn_code model_revert(struct model *m, struct cairn_slice fields)
 	const struct item *old = model_at(m, key, revision);
 	bool present = old && old == model_find(m, key);
 
+	if (revision > m->revision)
+		return CAIRN_E_INVALID;
 	if (!old)
-		return revision > m->revision         ? CAIRN_E_INVALID
-			: revision >= model_oldest(m) ? CAIRN_E_NOT_FOUND
-						      : CAIRN_E_COMPACTED;
+		return revision >= model_oldest(m) ? CAIRN_E_NOT_FOUND : CAIRN_E_COMPACTED;
 	if (!present)
 		model_put_back(m, old);
 	return CAIRN_OK;

@@ -135,6 +135,8 @@ enum cairn_code op_revert(struct work *w, const struct args *a)
 	enum cairn_code code = live_load(w, key, &l);
 	int e;
 
+	if (!code && revision > w->s->meta.revision)
+		code = is_complete(w, &p, revision);
 	if (code)
 		return code;
 	e = past_at(&p, revision);

@@ -610,7 +610,9 @@ static void compare_history(struct run *r, struct house *h, const struct item *n
 			continue;
 		cairn_msg_start(&h->command, CAIRN_OP_GET);
 		cairn_msg_bytes(&h->command, CAIRN_F_KEY, item_key(item));
-		cairn_msg_u64(&h->command, CAIRN_F_REVISION, item->revision);
+		cairn_msg_u64(&h->command, CAIRN_F_AT, item->revision);
+		if (draw(2))
+			cairn_msg_u64(&h->command, CAIRN_F_REVISION, item->revision);
 		if (house_read(h, 0) ||
 		    !cairn_slice_eq(field_of(house_fields(h), CAIRN_F_VALUE),
 				    cairn_slice(item->value->data, item->value->len)))

@@ -94,23 +94,27 @@ enum cairn_code read_may_view(struct reader *r, const struct meta *m, uint64_t r
 	return e ? CAIRN_OK : read_compacted(r, m, revision);
 }
 
-/* Go to what A asks for: the version as of AT, or the one that REVISION made. */
+/* Go to the version as of AT; where REVISION is given, too, that must be the one that it made. */
 static enum cairn_code find(struct reader *r, struct past *p, const struct args *a)
 {
-	bool is_exact = args_has(a, CAIRN_F_REVISION);
-	uint64_t exact = args_u64(a, CAIRN_F_REVISION, 0), at = is_exact ? exact : args_u64(a, CAIRN_F_AT, 0);
+	uint64_t at = args_u64(a, CAIRN_F_AT, 0);
 	enum cairn_code code;
+	char text[KEY_TEXT];
 	bool all;
 	int e = past_at(p, at);
 
-	if (e == 0 && is_exact && p->record.head.revision != exact)
-		e = -ENOENT;
+	if (e == 0 && args_u64(a, CAIRN_F_REVISION, p->record.head.revision) != p->record.head.revision) {
+		cairn_fail(r->error, CAIRN_E_CONFLICT,
+			   "'%s' had revision %llu at %llu, not the one asked for", key_text(p->key, text),
+			   (unsigned long long)p->record.head.revision, (unsigned long long)at);
+		if (r->error)
+			r->error->revision = p->record.head.revision;
+		return CAIRN_E_CONFLICT;
+	}
 	if (e == 0)
 		return at > p->meta->revision ? read_may_view(r, p->meta, at, &all) : CAIRN_OK;
 	if (e != -ENOENT)
 		return read_failed(r, e, p->key);
-	if (is_exact)
-		return CAIRN_E_NOT_FOUND;
 	code = read_may_view(r, p->meta, at, &all);
 	if (!code && all && !p->all) {
 		p->all = true;

@@ -172,7 +172,6 @@ enum cairn_code store_get(struct store *s, struct cairn_slice fields, unsigned f
 	uint64_t revision = 0;
 	char text[KEY_TEXT];
 	struct args a;
-	bool past;
 	int e;
 
 	if (again)
@@ -181,20 +180,16 @@ enum cairn_code store_get(struct store *s, struct cairn_slice fields, unsigned f
 		return cairn_fail(error, CAIRN_E_INVALID, "get needs the argument 'key'");
 	if (!a.body[CAIRN_F_KEY].len || a.body[CAIRN_F_KEY].len > STORE_KEY_MAX)
 		return cairn_fail(error, CAIRN_E_INVALID, "a key has 1 to %d bytes", STORE_KEY_MAX);
-	past = args_has(&a, CAIRN_F_AT) && !args_has(&a, CAIRN_F_REVISION);
-	e = past ? -ESTALE : get_settled(&r, &a, answer, &revision);
-	if (e == -ESTALE && flags & STORE_NO_WAIT && again)
-		e = -EAGAIN; /* a walk along history is nothing for a loop */
+	if (args_has(&a, CAIRN_F_AT)) {
+		if (again) /* a walk along history is nothing for a loop */
+			*again = flags & STORE_NO_WAIT;
+		return again && *again ? CAIRN_OK : read_get_past(&r, &a, answer);
+	}
+	e = get_settled(&r, &a, answer, &revision);
 	if (e == -EAGAIN && again)
 		*again = true;
 	if (e == 0 || (e == -EAGAIN && again))
 		return CAIRN_OK;
-	if (e == -ESTALE || (e == -ENOENT && args_has(&a, CAIRN_F_REVISION))) {
-		enum cairn_code code = read_get_past(&r, &a, answer);
-
-		if (past || code != CAIRN_E_NOT_FOUND)
-			return code;
-	}
 	if (e != -ESTALE)
 		return read_failed(&r, e, a.body[CAIRN_F_KEY]);
 	cairn_fail(error, CAIRN_E_CONFLICT, "'%s' has revision %llu, not the one asked for",

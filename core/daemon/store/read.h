@@ -32,8 +32,7 @@ enum cairn_code read_compacted(struct reader *r, const struct meta *m, uint64_t 
 /* Whether the whole of REVISION can be read: 0, INVALID or COMPACTED. ALL is set where it is pinned: then
  * whatever is there counts. */
 enum cairn_code read_may_view(struct reader *r, const struct meta *m, uint64_t revision, bool *all);
-/* get with AT, or with a REVISION that is not the present one: NOT_FOUND without a sentence where that one is
- * not visible. Opens and closes R. */
+/* get with AT. Opens and closes R. */
 enum cairn_code read_get_past(struct reader *r, const struct args *a, struct cairn_msg *answer);
 /* read.c: the range that A asks for of RECORD's value, as VALUE. */
 int read_value(struct reader *r, const struct args *a, const struct record *record, struct cairn_msg *answer);

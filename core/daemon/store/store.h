@@ -93,11 +93,11 @@ enum { STORE_NO_WAIT = 1 << 0 }; /* return with *AGAIN set instead of waiting fo
  * and nothing added, where a disk would have to be waited for.
  */
 /*
- * get: KEY, META_ONLY, OFFSET, LENGTH, REVISION or AT → KEY, REVISION, SIZE, KIND (where it is no value),
+ * get: KEY, META_ONLY, OFFSET, LENGTH, REVISION, AT → KEY, REVISION, SIZE, KIND (where it is no value),
  * VALUE; with META_ONLY everything that is known and no VALUE. At most CAIRN_PAYLOAD_MAX bytes of value are
  * given in one answer: SIZE says that there is more, and the caller asks for the next range with the REVISION
- * that it got, which answers CONFLICT where that version is not kept. AT gives the version that was there at
- * that revision, unless REVISION is given, too. NOT_FOUND, COMPACTED, CORRUPT.
+ * that it got, which answers CONFLICT where the key has another one by now. AT gives the version that was
+ * there at that revision, however often it was replaced since. NOT_FOUND, COMPACTED, CORRUPT.
  */
 enum cairn_code store_get(struct store *s, struct cairn_slice fields, unsigned flags,
 			  struct cairn_msg *answer, bool *again, struct cairn_error *error);

@@ -1,7 +1,10 @@
 /* The real system calls behind the table; EINTR is retried here, so nobody else has to. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "sys.h"
 #include "banned.h"
@@ -59,6 +62,40 @@ static int real_ftruncate(int fd, off_t len)
 	RETRY(int, ftruncate(fd, len));
 }
 
+/* On Linux the descriptor is free also where close fails. */
+static int real_close(int fd)
+{
+	return close(fd) < 0 && errno != EINTR ? -errno : 0;
+}
+
+static off_t real_size(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) < 0 ? -errno : st.st_size;
+}
+
+static int real_list(int dirfd, int (*fn)(void *arg, const char *name), void *arg)
+{
+	int copy = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	struct dirent *d;
+
+	if (!dir) {
+		r = -errno;
+		if (copy >= 0)
+			close(copy);
+		return r;
+	}
+	while (!r && (errno = 0, d = readdir(dir)))
+		if (strcmp(d->d_name, ".") && strcmp(d->d_name, ".."))
+			r = fn(arg, d->d_name);
+	if (!r && errno)
+		r = -errno;
+	closedir(dir);
+	return r;
+}
+
 const struct sys sys_real = {
 	.openat = real_openat,
 	.write = real_write,
@@ -69,6 +106,9 @@ const struct sys sys_real = {
 	.renameat = real_renameat,
 	.unlinkat = real_unlinkat,
 	.ftruncate = real_ftruncate,
+	.close = real_close,
+	.size = real_size,
+	.list = real_list,
 };
 
 const struct sys *sys = &sys_real;

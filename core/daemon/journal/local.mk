@@ -1,0 +1,14 @@
+# The journal (README.md, format.md).
+noinst_LTLIBRARIES += libjournal.la
+libjournal_la_SOURCES = %D%/journal.h %D%/inside.h %D%/batch.h %D%/batch.c %D%/scan.h %D%/scan.c %D%/shards.c \
+	%D%/segment.c %D%/recover.c %D%/writer.c %D%/journal.c
+libjournal_la_CPPFLAGS = $(DAEMON_CPPFLAGS)
+EXTRA_DIST += %D%/README.md %D%/format.md
+
+check_PROGRAMS += t/unit/u-journal t/unit/u-journal-crash
+TESTS += t/unit/u-journal t/unit/u-journal-crash
+t_unit_u_journal_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/%D%
+t_unit_u_journal_LDADD = libjournal.la libbase.la
+t_unit_u_journal_crash_SOURCES = t/unit/u-journal-crash.c t/lib/simdisk.h
+t_unit_u_journal_crash_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/%D%
+t_unit_u_journal_crash_LDADD = libjournal.la libbase.la

@@ -1,0 +1,312 @@
+/*
+ * Reading the folder when the journal is opened: all segments by number, each up to the place where the next
+ * one takes over, as one chain of batches. Where the chain ends there was either a batch that had not been
+ * synced, which is cut, or damage: the difference is a later batch that knew this one to be on disk.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "inside.h"
+#include "sys.h"
+#include "banned.h"
+
+/* One file of the folder, while it is read. */
+struct found {
+	struct segment *segment;
+	uint64_t first; /* sequence of its first batch; 0: it is empty */
+	uint64_t epoch;
+	uint32_t previous; /* checksum that the first batch gives of the one before it */
+};
+
+struct recovery {
+	struct journal *j;
+	struct found *files; /* owned; by number */
+	size_t count, cap;
+	struct scan_buffer buffer;
+	int failed;                  /* -errno while the folder was read */
+	struct segment *segment;     /* being scanned */
+	struct segment *last;        /* where the chain ends, */
+	uint64_t last_at, last_torn; /* and at which place */
+	uint64_t last_epoch;
+	struct cairn_error *error;
+};
+
+static int by_number(const void *a, const void *b)
+{
+	uint64_t x = ((const struct found *)a)->segment->number,
+		 y = ((const struct found *)b)->segment->number;
+
+	return x < y ? -1 : x > y;
+}
+
+static void name_of(const struct segment *s, char name[NAME_ROOM])
+{
+	snprintf(name, NAME_ROOM, NAME_SEGMENT, (unsigned long long)s->number);
+}
+
+static enum cairn_code trouble(struct recovery *r, const struct segment *s, int e)
+{
+	char name[NAME_ROOM];
+
+	name_of(s, name);
+	if (e == -EPROTONOSUPPORT)
+		return cairn_fail(r->error, CAIRN_E_UNSUPPORTED,
+				  "%s/%s has a newer format: a newer release is needed", r->j->folder, name);
+	return cairn_fail(r->error, e == -EINVAL ? CAIRN_E_CORRUPT : cairn_error_from_errno(-e), "%s/%s: %s",
+			  r->j->folder, name, e == -EINVAL ? "holds records of no known form" : strerror(-e));
+}
+
+/* A name with the form FORMAT, whose number is not 0, gives it; else 0. */
+static uint64_t number_in(const char *name, const char *format)
+{
+	char again[NAME_ROOM];
+	uint64_t number = 0;
+
+	if (sscanf(name, strncmp(name, "spare-", 6) ? "%16" SCNx64 : "spare-%16" SCNx64, &number) != 1)
+		return 0;
+	snprintf(again, sizeof(again), format, (unsigned long long)number);
+	return strcmp(again, name) ? 0 : number;
+}
+
+static int open_file(struct journal *j, const char *name, uint64_t number, struct segment **s)
+{
+	int fd = sys->openat(j->dir, name, O_RDWR, 0);
+	off_t size = fd < 0 ? fd : sys->size(fd);
+
+	if (size >= 0)
+		*s = segment_new(number, fd, (uint64_t)size);
+	if (size >= 0 && *s)
+		return 0;
+	if (fd >= 0)
+		sys->close(fd);
+	return size < 0 ? (int)size : -ENOMEM;
+}
+
+static int take_name(void *arg, const char *name)
+{
+	struct recovery *r = arg;
+	struct journal *j = r->j;
+	uint64_t number = number_in(name, NAME_SPARE);
+	struct segment *s;
+
+	if (number) {
+		if ((r->failed = open_file(j, name, number, &s)) < 0)
+			return r->failed;
+		s->next = j->spares;
+		j->spares = s;
+		j->spare_count++;
+		j->next_spare = number >= j->next_spare ? number + 1 : j->next_spare;
+		return 0;
+	}
+	number = number_in(name, NAME_SEGMENT);
+	if (!number)
+		return 0; /* somebody else's */
+	if (r->count == r->cap) {
+		size_t cap = r->cap ? 2 * r->cap : 16;
+		void *p = realloc(r->files, cap * sizeof(*r->files));
+
+		if (!p)
+			return -ENOMEM;
+		r->files = p;
+		r->cap = cap;
+	}
+	r->failed = open_file(j, name, number, &s);
+	if (!r->failed)
+		r->files[r->count++] = (struct found){ .segment = s };
+	return r->failed;
+}
+
+/* Find out which segments are empty: their first batch is not whole, or older than one before it. */
+static enum cairn_code look_at_firsts(struct recovery *r)
+{
+	uint64_t newest = 0;
+
+	for (size_t i = 0; i < r->count; i++) {
+		struct scan_source source = segment_source(r->files[i].segment);
+		struct batch_head h;
+		int e = scan_batch(&source, 0, &r->buffer, &h);
+
+		if (e < 0 && e != -ENOENT)
+			return trouble(r, r->files[i].segment, e);
+		if (e == 0 && h.sequence >= newest) {
+			r->files[i].first = newest = h.sequence;
+			r->files[i].epoch = h.epoch;
+			r->files[i].previous = h.previous;
+		}
+	}
+	return CAIRN_OK;
+}
+
+static int take_batch(void *arg, uint64_t at, const struct batch_head *h, struct cairn_slice records)
+{
+	struct recovery *r = arg;
+
+	(void)h;
+	return shards_take(r->j, r->segment, at, records);
+}
+
+static enum cairn_code damaged(struct recovery *r, const struct segment *later, uint64_t at,
+			       uint64_t sequence)
+{
+	char name[NAME_ROOM], other[NAME_ROOM];
+
+	name_of(r->last ? r->last : later, name);
+	name_of(later, other);
+	cairn_fail(r->error, CAIRN_E_CORRUPT,
+		   "the journal %s/%s is damaged at offset %llu: a batch is missing there that had been "
+		   "synced (%s "
+		   "has batch %llu at offset %llu)",
+		   r->j->folder, name, (unsigned long long)r->last_at, other, (unsigned long long)sequence,
+		   (unsigned long long)at);
+	return CAIRN_E_CORRUPT;
+}
+
+/* Follow the chain through file I. */
+static enum cairn_code follow(struct recovery *r, size_t i)
+{
+	struct found *f = &r->files[i];
+	struct scan_chain *c = &r->j->chain;
+	struct scan_source source = segment_source(f->segment);
+	uint64_t limit = 0;
+	int e;
+
+	if (c->sequence && f->first != c->sequence + 1)
+		return damaged(r, f->segment, 0, f->first);
+	for (size_t k = i + 1; k < r->count && !limit; k++)
+		limit = r->files[k].first;
+	if (limit == f->first) /* the next one stands in its place */
+		return CAIRN_OK;
+	r->segment = f->segment;
+	e = scan_chain(&source, limit ? limit - 1 : 0, c, &r->buffer, take_batch, r, &r->last_at,
+		       &r->last_torn);
+	if (e < 0)
+		return trouble(r, f->segment, e);
+	r->last = f->segment;
+	r->last_epoch = f->epoch;
+	return CAIRN_OK;
+}
+
+/* Whether a file before the first one that is not empty, LIVE, has the batch before that: then its own first
+ * batch is damaged. */
+static enum cairn_code look_before(struct recovery *r, size_t live)
+{
+	const struct found *f = &r->files[live];
+
+	for (size_t i = 0; i < live && f->first > 1; i++) {
+		struct scan_source source = segment_source(r->files[i].segment);
+		struct batch_head h;
+		uint64_t from = 0, at;
+		int e;
+
+		while ((e = scan_later(&source, from, f->first - 2, 0, &r->buffer, &at, &h)) == 0) {
+			if (h.sequence == f->first - 1 && h.crc == f->previous) {
+				r->last = r->files[i].segment;
+				return damaged(r, r->last, at, h.sequence);
+			}
+			from = at + BATCH_SECTOR;
+		}
+		if (e != -ENOENT)
+			return trouble(r, r->files[i].segment, e);
+	}
+	return CAIRN_OK;
+}
+
+/* Whether a batch behind the end of the chain proves that synced bytes are missing. */
+static enum cairn_code look_behind(struct recovery *r)
+{
+	bool reached = false;
+
+	for (size_t i = 0; i < r->count; i++) {
+		struct segment *s = r->files[i].segment;
+		struct scan_source source = segment_source(s);
+		struct batch_head h;
+		uint64_t from = s == r->last ? r->last_at + BATCH_SECTOR : 0, at;
+		int e;
+
+		reached = reached || s == r->last || !r->last;
+		if (!reached)
+			continue;
+		do {
+			e = scan_later(&source, from, r->j->chain.sequence, s == r->last ? r->last_epoch : 0,
+				       &r->buffer, &at, &h);
+			from = e == 0 ? at + BATCH_SECTOR : from;
+		} while (e == 0 && h.durable <= r->j->chain.sequence);
+		if (e == 0)
+			return damaged(r, s, at, h.sequence);
+		if (e != -ENOENT)
+			return trouble(r, s, e);
+	}
+	return CAIRN_OK;
+}
+
+static enum cairn_code read_all(struct recovery *r, struct cairn_error *notice)
+{
+	enum cairn_code code = look_at_firsts(r);
+	char name[NAME_ROOM];
+
+	size_t live = 0;
+	int e;
+
+	while (live < r->count && !r->files[live].first)
+		live++;
+	if (!code && live < r->count)
+		code = look_before(r, live);
+	for (size_t i = live; !code && i < r->count; i++)
+		if (r->files[i].first)
+			code = follow(r, i);
+	if (!code)
+		code = look_behind(r);
+	/* What a process that was killed had written may not be on disk yet, and counts from here on. */
+	if (!code && r->last && (e = sys->fdatasync(r->last->fd)) < 0)
+		code = trouble(r, r->last, e);
+	if (!code && r->last_torn) {
+		name_of(r->last, name);
+		cairn_fail(notice, CAIRN_OK,
+			   "%s/%s: its end was torn off by a crash: cut at offset %llu, %llu bytes dropped",
+			   r->j->folder, name, (unsigned long long)r->last_at,
+			   (unsigned long long)r->last_torn);
+	}
+	return code;
+}
+
+/*
+ * Files become the journal's, whatever was found in them. Empty ones go at once, before any other: one that
+ * has the batches of an earlier life must not outlive the later ones that make it an empty one.
+ */
+static void hand_over(struct recovery *r)
+{
+	struct segment **last = &r->j->segments, **gone = &r->j->retired;
+
+	for (size_t i = 0; i < r->count; i++) {
+		struct segment *s = r->files[i].segment;
+		struct segment ***list = r->files[i].first ? &last : &gone;
+
+		**list = s;
+		*list = &s->next;
+		if (r->files[i].first)
+			r->j->current = s;
+		r->j->next_segment = s->number + 1;
+	}
+}
+
+enum cairn_code recover(struct journal *j, struct cairn_error *notice, struct cairn_error *error)
+{
+	struct recovery r = { .j = j, .error = error };
+	enum cairn_code code;
+	int e = sys->list(j->dir, take_name, &r);
+
+	if (r.count)
+		qsort(r.files, r.count, sizeof(*r.files), by_number);
+	if (e < 0)
+		code = cairn_fail(error, cairn_error_from_errno(-e), "reading the journal %s: %s", j->folder,
+				  strerror(-e));
+	else
+		code = read_all(&r, notice);
+	hand_over(&r);
+	j->chain.durable = j->chain.sequence;
+	free(r.files);
+	free(r.buffer.data);
+	return code;
+}

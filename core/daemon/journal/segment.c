@@ -1,0 +1,245 @@
+/*
+ * Files of the journal: made, filled with zeros ahead of the writer, and used again. The janitor does what
+ * may take long; a file gets its new name, and the folder is synced, before a batch in it counts.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "inside.h"
+#include "sys.h"
+#include "banned.h"
+
+#define ZEROS (64u << 10)
+
+static const char *segment_name(uint64_t number, char name[NAME_ROOM])
+{
+	snprintf(name, NAME_ROOM, NAME_SEGMENT, (unsigned long long)number);
+	return name;
+}
+
+static const char *spare_name(uint64_t number, char name[NAME_ROOM])
+{
+	snprintf(name, NAME_ROOM, NAME_SPARE, (unsigned long long)number);
+	return name;
+}
+
+struct segment *segment_new(uint64_t number, int fd, uint64_t size)
+{
+	struct segment *s = calloc(1, sizeof(*s));
+
+	if (s)
+		*s = (struct segment){ .number = number, .fd = fd, .zeroed = size };
+	return s;
+}
+
+void segment_free(struct segment *s)
+{
+	sys->close(s->fd);
+	free(s);
+}
+
+static int read_file(void *arg, void *data, size_t len, uint64_t at)
+{
+	const struct segment *s = arg;
+	size_t got = 0;
+
+	while (got < len) {
+		ssize_t n = sys->pread(s->fd, (char *)data + got, len - got, (off_t)(at + got));
+
+		if (n < 0)
+			return (int)n;
+		if (n == 0)
+			break;
+		got += (size_t)n;
+	}
+	return (int)got;
+}
+
+struct scan_source segment_source(struct segment *s)
+{
+	off_t size = sys->size(s->fd);
+
+	return (struct scan_source){ read_file, s, size < 0 ? 0 : (uint64_t)size };
+}
+
+int segment_write(struct segment *s, const void *data, size_t len, uint64_t at, size_t *wrote)
+{
+	*wrote = 0;
+	while (*wrote < len) {
+		struct iovec iov = { (char *)data + *wrote, len - *wrote };
+		ssize_t n = sys->pwritev(s->fd, &iov, 1, (off_t)(at + *wrote));
+
+		if (n <= 0)
+			return n < 0 ? (int)n : -EIO;
+		*wrote += (size_t)n;
+	}
+	return 0;
+}
+
+/* Under the lock: a spare, taken off the list, or NULL. */
+static struct segment *take_spare(struct journal *j)
+{
+	struct segment *s = j->spares;
+
+	if (s) {
+		j->spares = s->next;
+		j->spare_count--;
+		s->next = NULL;
+	}
+	return s;
+}
+
+int segment_begin(struct journal *j)
+{
+	char name[NAME_ROOM], old[NAME_ROOM];
+	struct segment *s;
+	uint64_t number;
+	int e = 0, fd;
+
+	pthread_mutex_lock(&j->lock);
+	number = j->next_segment++;
+	s = take_spare(j);
+	pthread_mutex_unlock(&j->lock);
+	segment_name(number, name);
+	if (s) {
+		e = sys->renameat(j->dir, spare_name(s->number, old), j->dir, name);
+	} else {
+		fd = sys->openat(j->dir, name, O_RDWR | O_CREAT | O_TRUNC, 0600);
+		e = fd < 0 ? fd : 0;
+		s = fd < 0 ? NULL : segment_new(number, fd, 0);
+		if (fd >= 0 && !s) {
+			sys->close(fd);
+			e = -ENOMEM;
+		}
+	}
+	if (!e && (e = sys->fsync(j->dir)) < 0)
+		journal_die(j, "syncing the folder", e);
+	pthread_mutex_lock(&j->lock);
+	if (e && s) {
+		segment_free(s);
+	} else if (!e) {
+		s->number = number;
+		if (j->current)
+			j->current->next = s;
+		else
+			j->segments = s;
+		j->current = s;
+		j->no_ahead = false;
+		segments_retire(j);
+		pthread_cond_signal(&j->work);
+	}
+	pthread_mutex_unlock(&j->lock);
+	return e;
+}
+
+/* Oldest first, and so they go: after a crash there is never a gap in what is left. */
+void segments_retire(struct journal *j)
+{
+	struct segment *s, **last;
+
+	while ((s = j->segments) && s != j->current && !s->ranges && !s->uses) {
+		j->segments = s->next;
+		s->next = NULL;
+		for (last = &j->retired; *last; last = &(*last)->next)
+			;
+		*last = s;
+		pthread_cond_signal(&j->work);
+	}
+}
+
+/* ---- The janitor, who holds the lock but while it works ---- */
+
+static int write_zeros(struct segment *s, uint64_t from, uint64_t to)
+{
+	void *zeros = calloc(1, ZEROS);
+	size_t wrote;
+	int e = zeros ? 0 : -ENOMEM;
+
+	while (!e && from < to) {
+		size_t n = to - from < ZEROS ? to - from : ZEROS;
+
+		e = segment_write(s, zeros, n, from, &wrote);
+		from += n;
+	}
+	free(zeros);
+	return e;
+}
+
+static bool wants_zeros(const struct journal *j)
+{
+	return j->current && !j->no_ahead && j->current->zeroed < j->options.segment_bytes &&
+		j->current->zeroed - j->at < j->ahead / 2;
+}
+
+static void zero_ahead(struct journal *j)
+{
+	struct segment *s = j->current;
+	uint64_t from = s->zeroed, to = from + j->ahead;
+	int e, synced = 0;
+
+	if (to > j->options.segment_bytes)
+		to = j->options.segment_bytes;
+	j->zeroing = true;
+	s->uses++;
+	pthread_mutex_unlock(&j->lock);
+	e = write_zeros(s, from, to);
+	if (!e)
+		synced = sys->fdatasync(s->fd);
+	if (synced < 0)
+		journal_die(j, "zeroing a segment", synced);
+	pthread_mutex_lock(&j->lock);
+	s->uses--;
+	j->zeroing = false;
+	if (e || synced)
+		j->no_ahead = true; /* the writer makes its own way */
+	else
+		s->zeroed = to;
+	segments_retire(j);
+	pthread_cond_broadcast(&j->zeroed);
+}
+
+/* Keep a retired file as a spare, or remove it. */
+static void take_back(struct journal *j)
+{
+	struct segment *s = j->retired;
+	char name[NAME_ROOM], spare[NAME_ROOM];
+	bool keep = j->spare_count < SPARES_MAX && s->zeroed >= j->options.segment_bytes / 2;
+	uint64_t number = j->next_spare++;
+
+	j->retired = s->next;
+	pthread_mutex_unlock(&j->lock);
+	segment_name(s->number, name);
+	if (keep)
+		keep = sys->renameat(j->dir, name, j->dir, spare_name(number, spare)) == 0;
+	else
+		sys->unlinkat(j->dir, name, 0);
+	pthread_mutex_lock(&j->lock);
+	if (!keep) {
+		segment_free(s);
+		return;
+	}
+	s->number = number;
+	s->next = j->spares;
+	j->spares = s;
+	j->spare_count++;
+}
+
+void *segment_janitor(void *journal)
+{
+	struct journal *j = journal;
+
+	pthread_mutex_lock(&j->lock);
+	for (;;) {
+		if (j->retired && !j->dead.code)
+			take_back(j);
+		else if (wants_zeros(j) && !j->closing && !j->dead.code)
+			zero_ahead(j);
+		else if (j->closing)
+			break;
+		else
+			pthread_cond_wait(&j->work, &j->lock);
+	}
+	pthread_mutex_unlock(&j->lock);
+	return NULL;
+}

@@ -448,6 +448,103 @@ static void damaged_records(const char *engine)
 	house_close(&h);
 }
 
+/* Do what a reader asks for beside a get or a scan. */
+static enum cairn_code view(struct house *h, uint64_t now_ns, uint64_t *revision)
+{
+	enum cairn_code code;
+
+	cairn_msg_start(&h->command, CAIRN_OP_VIEW);
+	cairn_msg_start(&h->answer, 0);
+	code = store_view(h->store, cairn_message_fields(cairn_msg_slice(&h->command)), now_ns, &h->answer,
+			  &h->error);
+	*revision = cairn_field_u64(house_fields(h), CAIRN_F_REVISION, 0);
+	return code;
+}
+
+static const char *rows_at(struct house *h, uint64_t revision)
+{
+	cairn_msg_start(&h->command, CAIRN_OP_SCAN);
+	cairn_msg_u64(&h->command, CAIRN_F_AT, revision);
+	return house_read(h, 10000) ? cairn_error_row(h->error.code)->name : house_rows(h);
+}
+
+static const char *value_at(struct house *h, const char *key, uint64_t revision)
+{
+	struct cairn_slice value;
+	static char text[64];
+
+	cairn_msg_start(&h->command, CAIRN_OP_GET);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, key);
+	cairn_msg_u64(&h->command, CAIRN_F_AT, revision);
+	if (house_read(h, 0) || !cairn_field_find(house_fields(h), CAIRN_F_VALUE, &value))
+		return cairn_error_row(h->error.code)->name;
+	snprintf(text, sizeof(text), "%.*s", (int)value.len, (const char *)value.data);
+	return text;
+}
+
+static void set(struct house *h, const char *setting, uint64_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+	house_start(h, CAIRN_OP_CONFIGURE);
+	cairn_msg_text(&h->command, CAIRN_F_NAME, setting);
+	cairn_msg_text(&h->command, CAIRN_F_AMOUNT, text);
+	if (house_apply(h))
+		bail("a setting is refused: %s", h->error.message);
+}
+
+static void reclaim_all(struct house *h, uint64_t now_ns)
+{
+	bool more = true;
+
+	while (more)
+		if (store_reclaim(h->store, now_ns, false, &more, &h->error))
+			bail("reclaim stopped: %s", h->error.message);
+}
+
+/* A view stays as it is while all of it is overwritten and reclaimed, with VERSIONS of history or none. */
+static void views(const char *engine, uint64_t versions)
+{
+	struct store_settings settings = house_settings;
+	struct store_facts facts;
+	struct house h;
+	uint64_t revision;
+
+	settings.history = versions;
+	if (!house_open_with(&h, engine, &settings))
+		return;
+	house_put(&h, "a", "1");
+	house_put(&h, "b", "1");
+	house_put(&h, "c", "1");
+	is_int(view(&h, 1000, &revision), 0, "%s, %d versions: a view", engine, (int)versions);
+	is_int(revision, 3, "is of the present revision");
+	house_put(&h, "a", "2");
+	house_put(&h, "a", "3");
+	house_delete(&h, "b");
+	house_put(&h, "b", "again");
+	house_delete(&h, "b");
+	house_put(&h, "b", "and again");
+	house_delete(&h, "c");
+	house_put(&h, "d", "1");
+	if (versions)
+		set(&h, "history-floor", 11);
+	reclaim_all(&h, 1000);
+	is_str(rows_at(&h, revision), "a b c", "all of it is there, whatever becomes of the keys");
+	is_str(value_at(&h, "a", revision), "1", "as it was");
+	is_str(value_at(&h, "b", revision), "1", "also where a key was deleted and made again, twice");
+	is_str(value_at(&h, "d", revision), "not-found", "and nothing else");
+	is_str(rows_at(&h, revision - 1), "compacted", "what is not held is not there");
+	is_int(store_check_rows(h.store, &h.error), 0, "the rows agree");
+	reclaim_all(&h, 1001 + STORE_PIN_NS);
+	is_str(rows_at(&h, revision), "compacted", "ten minutes later it is not there any more");
+	is_str(rows_at(&h, 11), "a b d", "what is now is");
+	store_facts(h.store, &facts);
+	is_int(versions ? 0 : facts.history_used, 0, "and nothing of it takes room");
+	is_int(store_check_rows(h.store, &h.error), 0, "the rows still agree");
+	house_close(&h);
+}
+
 int main(void)
 {
 	refused_engines("memory");
@@ -455,5 +552,9 @@ int main(void)
 	damaged_records("leveldb");
 	run("memory");
 	run("leveldb");
+	views("memory", 8);
+	views("memory", 0);
+	views("leveldb", 8);
+	views("leveldb", 0);
 	return tap_done();
 }

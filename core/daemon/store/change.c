@@ -110,7 +110,7 @@ enum cairn_code live_replace(struct work *w, const struct live *l, struct record
 	next->previous_ordinal = l->found ? l->r.head.ordinal : 0;
 	next->since = l->found ? l->r.since : w->revision;
 	next->data_version = !l->found ? 1 : l->r.data_version + (change != CHANGE_ATTRIBUTES);
-	if (!l->found && (m->history || w->s->pinning) && history_revive(w, key_of(l), next) < 0)
+	if (!l->found && m->history && history_revive(w, key_of(l), next) < 0)
 		return work_stopped(w);
 	if (!next->file_id)
 		next->file_id = l->found ? l->r.file_id : m->next_file_id++;

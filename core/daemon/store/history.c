@@ -105,14 +105,56 @@ static bool keeps_bytes(enum change_kind change)
 	return change == CHANGE_APPEND || change == CHANGE_ATTRIBUTES;
 }
 
+/*
+ * Without history, what is kept for a reader: R has nothing before it, but the key may have been there before
+ * and gone. That tombstone goes into its change row, and R's row leads there.
+ */
+static int link_grave(struct work *w, struct cairn_slice key, struct record *r)
+{
+	struct cairn_slice body;
+	struct record t;
+	struct row row;
+	int e;
+
+	if (w->s->meta.history || r->previous_revision)
+		return 0;
+	e = view_row(w->s, ROW_GONE, key, &row);
+	if (e == 0)
+		e = view_get(w->s, &row, &body);
+	if (e < 0)
+		return e == -ENOENT ? 0 : e;
+	if (record_decode(body, &t) < 0)
+		return view_damaged(w->s, row.key);
+	r->previous_revision = t.head.revision;
+	r->previous_ordinal = t.head.ordinal;
+	w->s->meta.history_used -= row.key.len + body.len;
+	e = keep(w, key, &t, body, &r->head, true, 0);
+	return e < 0 ? e : view_delete(w->s, &row);
+}
+
+/* OLD, with what of its content stays with it, goes into its row. */
+static int keep_record(struct work *w, struct cairn_slice key, struct record *old,
+		       const struct record_head *next, uint64_t held)
+{
+	unsigned char *body;
+	size_t size;
+
+	if (link_grave(w, key, old) < 0)
+		return -EIO;
+	size = record_size(old);
+	body = view_alloc(w->s, size);
+	if (!body)
+		return -ENOMEM;
+	record_encode(old, body);
+	return keep(w, key, old, cairn_slice(body, size), next, false, held);
+}
+
 enum cairn_code history_replaced(struct work *w, struct cairn_slice key, const struct record *old,
 				 const struct record *next, enum change_kind change)
 {
 	struct record r = *old;
 	uint64_t held = 0;
 	enum cairn_code code;
-	unsigned char *body;
-	size_t size;
 
 	if (keeps_bytes(change) && old->head.version % HISTORY_WHOLE && w->s->meta.history) {
 		r.content = r.chunks = cairn_slice(NULL, 0);
@@ -127,13 +169,7 @@ enum cairn_code history_replaced(struct work *w, struct cairn_slice key, const s
 	}
 	if (code)
 		return code;
-	size = record_size(&r);
-	body = view_alloc(w->s, size);
-	if (!body)
-		return work_stopped(w);
-	record_encode(&r, body);
-	return keep(w, key, old, cairn_slice(body, size), &next->head, false, held) < 0 ? work_stopped(w)
-											: CAIRN_OK;
+	return keep_record(w, key, &r, &next->head, held) < 0 ? work_stopped(w) : CAIRN_OK;
 }
 
 /* Put the tombstone T for KEY, in place of one from before history was switched off and on again. */
@@ -179,13 +215,14 @@ enum cairn_code history_removed(struct work *w, const struct live *l, uint32_t o
 		.face = w->face,
 		.other = to,
 	};
+	struct record old = l->r;
 	uint64_t held = 0;
 	enum cairn_code code;
 
 	code = moved ? content_hold(w, &l->r) : share(w, &l->r, &(struct record){ 0 }, &held);
 	if (code)
 		return code;
-	if (keep(w, key, &l->r, l->body, &t.head, false, held) < 0 || put_tombstone(w, key, &t) < 0 ||
+	if (keep_record(w, key, &old, &t.head, held) < 0 || put_tombstone(w, key, &t) < 0 ||
 	    history_changed(w, key, &t, true) < 0)
 		return work_stopped(w);
 	return CAIRN_OK;

@@ -80,13 +80,23 @@ static int go(struct past *p, struct change_place place)
 	return 0;
 }
 
+/* Where no history is kept a record does not know of the tombstone before it, which was left for a reader. */
+static int go_grave(struct past *p)
+{
+	uint64_t revision = p->record.head.revision;
+	int e = get_newest(p, ROW_GONE, &p->record);
+
+	p->gone = true;
+	return e == 0 && p->record.head.revision >= revision ? -ENOENT : e;
+}
+
 int past_next(struct past *p)
 {
 	struct change_place place = { p->record.previous_revision, p->record.previous_ordinal };
 	int e;
 
 	if (!place.revision)
-		return -ENOENT;
+		return p->all && !p->gone ? go_grave(p) : -ENOENT;
 	if (p->most && p->steps == p->most)
 		return -E2BIG;
 	if (p->forget && p->steps % FORGET_STEPS == FORGET_STEPS - 1)

@@ -591,14 +591,19 @@ static void compare_history(struct run *r, struct house *h, const struct item *n
 		note(r, h, "another history", newest->revision);
 	for (rest = cairn_message_fields(cairn_msg_slice(&rows));
 	     cairn_field_next(&rest, &field, &row) == 0 && field;) {
-		const struct item *i = n ? &want[n - 1]->item : newest;
+		const struct item *i;
 
 		if (field != CAIRN_F_ROW)
 			continue;
-		if (n > count || !same_number(row, CAIRN_F_REVISION, true, i->revision) ||
+		if (n > count) {
+			note(r, h, "another version", 0);
+			break;
+		}
+		i = n ? &want[n - 1]->item : newest;
+		if (!same_number(row, CAIRN_F_REVISION, true, i->revision) ||
 		    !same_number(row, CAIRN_F_VERSION, true, i->version) ||
 		    cairn_field_bool(row, CAIRN_F_DELETED, false) != (n ? want[n - 1]->gone : gone))
-			note(r, h, "another version", n > count ? 0 : i->revision);
+			note(r, h, "another version", i->revision);
 		n++;
 	}
 	if (!code && n != count + 1)

@@ -56,3 +56,63 @@ flip() { # FILE OFFSET: flip the lowest bit of that byte
   [ "$(cairn get a/300)" = 300 ]
   cairn check
 }
+
+@test "check and repair of a folder: what is valid is kept, the damaged files too" {
+  requires_engine leveldb
+  start -o volume.engine=leveldb
+  for i in {1..200}; do echo "put a/$i $i"; done | cairn shell >/dev/null
+  head -c 300000 /dev/urandom >large
+  cairn put b/large @large
+  cairn put b/small 1
+  run cairn check --dir n1/data
+  [ "$status" -eq 5 ]
+  [[ $output == *"is in use by cairnd"* ]] || { echo "$output"; false; }
+  run cairn repair --dir n1/data
+  [ "$status" -eq 5 ]
+  cairn_stop && cairn_start && cairn_stop
+  run cairn check --dir n1/data
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+  [[ $output == *"main: sound: 202 keys in "* ]] || { echo "$output"; false; }
+  run cairn repair --dir n1/data
+  [ "$status" -eq 0 ]
+  [ ! -e n1/data/lost+found ]
+  # A block with part of the large value.
+  flip "$(echo n1/data/volumes/main-*/*.ldb | tr ' ' '\n' | tail -n 1)" 100000
+  run cairn check --dir n1/data
+  [ "$status" -eq 9 ] || { echo "$output"; false; }
+  damaged=$(cat n1/data/volumes/main-*/*.ldb | sha256sum)
+  run cairn repair --dir n1/data
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+  [[ $output == *"main: repaired: 201 keys kept of 202; the damaged files are in "* ]] || { echo "$output"; false; }
+  grep -F 'key b/large: a chunk of it ' n1/data/lost+found/main-*.lost || { cat n1/data/lost+found/main-*.lost; false; }
+  [ "$(cat n1/data/lost+found/main-*/*.ldb | sha256sum)" = "$damaged" ]
+  run cairn check --dir n1/data
+  [ "$status" -eq 0 ]
+  cairn_start
+  [ "$(cairn get a/77)" = 77 ]
+  [ "$(cairn get b/small)" = 1 ]
+  run cairn get b/large
+  [ "$status" -eq 1 ]
+  cairn put b/large @large
+  cairn get b/large | cmp - large
+  cairn check
+}
+
+@test "repair of a folder that lost a file, of the system volume, and of none" {
+  requires_engine leveldb
+  start -o volume.engine=leveldb
+  for i in {1..50}; do echo "put a/$i $i"; done | cairn shell >/dev/null
+  cairn_stop && cairn_start && cairn_stop
+  rm n1/data/volumes/main-*/CURRENT n1/data/volumes/_system/MANIFEST-*
+  run cairn check --dir n1/data
+  [ "$status" -eq 9 ]
+  run cairn repair --dir n1/data
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+  cairn_start
+  [ "$(cairn get a/50)" = 50 ]
+  cairn check
+  run cairn check --dir "$cairn_root"
+  [ "$status" -eq 1 ]
+  run cairn repair
+  [ "$status" -eq 2 ]
+}

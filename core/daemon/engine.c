@@ -61,6 +61,12 @@ static bool no_notice(void *handle, struct cairn_error *notice)
 	return false;
 }
 
+static int no_repair(const char *dir, struct cairn_error *error)
+{
+	cairn_fail(error, CAIRN_E_UNSUPPORTED, "%s: the engine cannot repair its files", dir);
+	return -EOPNOTSUPP;
+}
+
 static int remove_folder(const char *dir)
 {
 	return folder_remove(AT_FDCWD, dir);
@@ -84,6 +90,8 @@ static void fill(struct cairn_engine *ops)
 		ops->destroy = remove_folder;
 	if (!ops->notice)
 		ops->notice = no_notice;
+	if (!ops->repair)
+		ops->repair = no_repair;
 }
 
 int engine_sync(struct engine *e, struct cairn_error *error)
@@ -211,6 +219,12 @@ enum cairn_code params_parse(const struct cairn_param *rows, const char *const *
 	return CAIRN_OK;
 }
 
+void engine_complete(struct engine *e, const struct cairn_engine *plugin)
+{
+	*e = (struct engine){ .ops = *plugin };
+	fill(&e->ops);
+}
+
 enum cairn_code engine_open(struct engine *e, const struct cairn_engine *plugin, const char *dir,
 			    const char *const *parameters, size_t count, struct cairn_error *error)
 {
@@ -221,8 +235,7 @@ enum cairn_code engine_open(struct engine *e, const struct cairn_engine *plugin,
 
 	if (!values)
 		return cairn_fail(error, CAIRN_E_INTERNAL, "engine %s: no memory", plugin->name);
-	*e = (struct engine){ .ops = *plugin };
-	fill(&e->ops);
+	engine_complete(e, plugin);
 	code = params_parse(plugin->params, parameters, count, values, &why);
 	if (code == CAIRN_OK && (r = plugin->open(dir, values, &e->handle, &why)) != 0) {
 		code = why.code ? why.code : cairn_error_from_errno(-r);

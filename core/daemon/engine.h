@@ -21,6 +21,8 @@ struct engine {
 enum cairn_code engine_open(struct engine *e, const struct cairn_engine *plugin, const char *dir,
 			    const char *const *parameters, size_t count, struct cairn_error *error);
 void engine_close(struct engine *e);
+/* The callbacks of PLUGIN alone, complete, for those that need no handle. */
+void engine_complete(struct engine *e, const struct cairn_engine *plugin);
 
 /* Return when everything written so far survives power loss; the caller is the one writer. 0 or -errno with
  * *ERROR filled. */

@@ -19,11 +19,12 @@
 #include "config.h"
 #include "control.h"
 #include "nearest.h"
+#include "offline.h"
 #include "operation.h"
 #include "volume.h"
 #include "banned.h"
 
-enum { OPT_PRINT_CONFIG = 256, OPT_READY_FD, OPT_EXIT_WITH_PARENT };
+enum { OPT_PRINT_CONFIG = 256, OPT_READY_FD, OPT_EXIT_WITH_PARENT, OPT_CHECK, OPT_REPAIR };
 
 /* Options that are no settings; those of the settings follow from their rows. */
 static const struct plain_option {
@@ -39,6 +40,10 @@ static const struct plain_option {
 	  "when clients can connect, write the socket's path to descriptor N and close it" },
 	{ "exit-with-parent", OPT_EXIT_WITH_PARENT, NULL,
 	  "end cleanly when the process that started this one ends" },
+	{ "check", OPT_CHECK, NULL,
+	  "read all volumes in the data folder, say whether they are sound, and end" },
+	{ "repair", OPT_REPAIR, NULL,
+	  "the same, and make those that are damaged anew from what is valid in them" },
 	{ "help", 'h', NULL, "print this help, and end" },
 	{ "version", 'V', NULL, "print the version, and end" },
 };
@@ -49,7 +54,7 @@ static const struct plain_option {
 struct options {
 	const char *config;
 	int ready_fd; /* -1: none */
-	bool print_config, exit_with_parent, help, version;
+	bool print_config, exit_with_parent, check, repair, help, version;
 };
 
 /* The tables of getopt_long. */
@@ -191,6 +196,8 @@ static enum cairn_code read_options(int argc, char **argv, struct options *o, st
 			o->config = optarg;
 		o->print_config |= c == OPT_PRINT_CONFIG;
 		o->exit_with_parent |= c == OPT_EXIT_WITH_PARENT;
+		o->check |= c == OPT_CHECK;
+		o->repair |= c == OPT_REPAIR;
 		o->help |= c == 'h';
 		o->version |= c == 'V';
 	}
@@ -390,6 +397,27 @@ static enum cairn_code run(struct daemon *d, const struct options *o, struct cai
 	return code;
 }
 
+/* Check or repair the data folder, without serving anybody. */
+static enum cairn_code run_offline(struct daemon *d, bool repair, struct cairn_error *error)
+{
+	enum cairn_code code = offline_is_node(setting_text(d->settings, SETTING_NODE_DATA), error);
+
+	if (code)
+		return code;
+	log_levels_set(d->log, "warn", error); /* what is said stands on standard output */
+	code = node_open(&d->node, d->settings, d->log, error);
+	d->node.metrics = metrics_new();
+	if (!code)
+		code = d->node.metrics ? offline_run(&d->node, repair, error)
+				       : cairn_fail(error, CAIRN_E_INTERNAL, "no memory");
+	pool_free(d->node.pool);
+	d->node.pool = NULL;
+	volumes_close(&d->node);
+	node_close(&d->node);
+	metrics_free(d->node.metrics);
+	return code;
+}
+
 /* Ask to be ended with the parent; 0 where it has ended already. */
 static bool tie_to_parent(pid_t parent)
 {
@@ -433,7 +461,10 @@ int main(int argc, char **argv)
 						"the process that started this one has ended");
 		else if (!open_log(&d, &error)) {
 			raise_limits();
-			run(&d, &o, &error);
+			if (o.check || o.repair)
+				run_offline(&d, o.repair, &error);
+			else
+				run(&d, &o, &error);
 		}
 	}
 	if (error.code)

@@ -641,25 +641,57 @@ void volume_create(struct volume_change *c)
 	volume_complete(c);
 }
 
-enum cairn_code volume_fill(struct volume_change *c, struct engine *e, struct cairn_error *error)
+enum cairn_code volume_engine(const struct volume *v, const char *path, struct engine *e,
+			      struct cairn_error *error)
 {
-	struct volume *v = c->volume;
 	const struct plugin *p;
-	char path[4096];
 	size_t count;
 	const char **texts;
-	enum cairn_code code = loader_get(c->node->loader, PLUGIN_ENGINE, v->engine, &p, error);
+	enum cairn_code code = loader_get(v->node->loader, PLUGIN_ENGINE, v->engine, &p, error);
 
-	if (!code)
-		code = make_folder(c, error);
 	if (code)
 		return code;
 	texts = select_parameters(v, false, &count);
-	snprintf(path, sizeof(path), "%s/%s", c->node->volumes->path, v->folder);
 	code = texts ? engine_open(e, p->engine, path, texts, count, error)
 		     : cairn_fail(error, CAIRN_E_INTERNAL, "volume %s: no memory", v->name);
 	free(texts);
 	return code;
+}
+
+enum cairn_code volume_settings(const struct volume *v, struct store_settings *settings,
+				struct cairn_error *error)
+{
+	struct cairn_value own[PARAM_COUNT];
+	size_t count;
+	const char **texts = select_parameters(v, true, &count);
+	enum cairn_code code;
+
+	code = texts ? params_parse(volume_params, texts, count, own, error)
+		     : cairn_fail(error, CAIRN_E_INTERNAL, "volume %s: no memory", v->name);
+	if (!code)
+		code = first_settings(own, settings, error);
+	free(texts);
+	return code;
+}
+
+struct volume *volumes_system(struct node *n)
+{
+	return n->volumes ? n->volumes->system : NULL;
+}
+
+const char *volumes_path(const struct node *n, int *fd)
+{
+	*fd = n->volumes->fd;
+	return n->volumes->path;
+}
+
+enum cairn_code volume_fill(struct volume_change *c, struct engine *e, struct cairn_error *error)
+{
+	char path[4096];
+	enum cairn_code code = make_folder(c, error);
+
+	snprintf(path, sizeof(path), "%s/%s", c->node->volumes->path, c->volume->folder);
+	return code ? code : volume_engine(c->volume, path, e, error);
 }
 
 void volume_complete(struct volume_change *c)

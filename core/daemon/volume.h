@@ -51,6 +51,16 @@ enum cairn_code volume_health(struct volume *v, struct cairn_error *error);
 enum cairn_code volumes_open(struct node *n, struct cairn_error *error);
 /* Flush and close all of them; writes under way have been answered before, and the workers have ended. */
 void volumes_close(struct node *n);
+/* The system volume, also where it could not be opened; NULL before volumes_open. */
+struct volume *volumes_system(struct node *n);
+/* The folder of all volumes, and its descriptor. */
+const char *volumes_path(const struct node *n, int *fd);
+/* Open V's engine on the folder PATH, as *E which is the caller's. */
+enum cairn_code volume_engine(const struct volume *v, const char *path, struct engine *e,
+			      struct cairn_error *error);
+/* Settings of a new store, as V's parameters say. */
+enum cairn_code volume_settings(const struct volume *v, struct store_settings *settings,
+				struct cairn_error *error);
 /* Call FN for each volume but the system one, by name; also for those that cannot be served, not for one
  * being made or dropped. */
 void volumes_each(struct node *n, void (*fn)(void *arg, struct volume *v), void *arg);

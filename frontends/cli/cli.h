@@ -310,6 +310,7 @@ VERB(snapshot_restore);
 VERB(snapshot_show);
 VERB(check);
 VERB(compact);
+VERB(repair);
 VERB(export);
 VERB(import);
 VERB(config_get);

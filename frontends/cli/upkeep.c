@@ -1,4 +1,12 @@
-/* check and compact: one request each, that may take long. */
+/*
+ * check and compact: one request each, that may take long. On a data folder without its daemon check and
+ * repair are the daemon's own work, since it has the engines: this starts cairnd with the option of that
+ * name.
+ */
+#include <errno.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include "cli.h"
 #include "banned.h"
 
@@ -28,6 +36,56 @@ static bool check_event(void *arg, const struct cairn_reply *event)
 	return true;
 }
 
+/* The path of cairnd: beside this program or in the sbin beside its folder, else by the PATH. */
+static void find_cairnd(char *path, size_t size)
+{
+	static const char *const places[] = { "/cairnd", "/../sbin/cairnd" };
+	char self[4096];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 32);
+	char *slash;
+
+	self[n > 0 ? n : 0] = 0;
+	slash = strrchr(self, '/');
+	for (size_t i = 0; slash && i < sizeof(places) / sizeof(*places); i++) {
+		snprintf(path, size, "%.*s%s", (int)(slash - self), self, places[i]);
+		if (access(path, X_OK) == 0)
+			return;
+	}
+	snprintf(path, size, "cairnd");
+}
+
+/* Run cairnd with OPTION on the folder DIR; its exit status is ours. */
+static enum cairn_code run_cairnd(struct cli *c, const char *option, const char *dir)
+{
+	char path[4096], data[4096];
+	char *const argv[] = { path, "--data", data, (char *)option, NULL };
+	int status, r;
+	pid_t pid;
+
+	find_cairnd(path, sizeof(path));
+	snprintf(data, sizeof(data), "%s", dir);
+	fflush(stdout);
+	r = posix_spawnp(&pid, path, NULL, NULL, argv, environ);
+	if (r)
+		return cairn_fail(&c->error, CAIRN_E_UNSUPPORTED, "cairnd cannot be started: %s",
+				  strerror(r));
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return cairn_fail(&c->error, CAIRN_E_INTERNAL, "cairnd: %s", strerror(errno));
+	c->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	return CAIRN_OK;
+}
+
+VERB(repair)
+{
+	if (argument(a, "dir"))
+		return run_cairnd(c, "--repair", argument(a, "dir"));
+	cairn_fail(&c->error, CAIRN_E_INVALID,
+		   "a volume is repaired while no daemon uses it: repair needs --dir DATA");
+	cairn_hint(&c->error, "'cairn check' looks at a volume that is served");
+	return CAIRN_E_INVALID;
+}
+
 VERB(check)
 {
 	struct cairn_msg m = { 0 };
@@ -36,6 +94,8 @@ VERB(check)
 	char digest[64];
 	enum cairn_code code;
 
+	if (argument(a, "dir"))
+		return run_cairnd(c, "--check", argument(a, "dir"));
 	upkeep(c, a, &m, CAIRN_OP_CHECK);
 	progress_begin(&progress, c, "checked", 0);
 	code = call_stream(c, &m, check_event, &progress, &r);

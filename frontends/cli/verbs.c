@@ -108,6 +108,11 @@ static const struct option import_options[] = {
 	{ 0 },
 };
 
+static const struct option check_options[] = {
+	{ "dir", 0, "DATA", "all volumes in the data folder DATA, which no daemon uses" },
+	{ 0 },
+};
+
 static const struct option save_options[] = {
 	{ "plain", 0, NULL, "not compressed" },
 	{ 0 },
@@ -568,10 +573,28 @@ const struct verb verbs[] = {
 	  .help = "read all of a volume, and compare it with its digest",
 	  .page = "Every row, every chunk of a value and every count is looked at; the volume serves on "
 		  "meanwhile. "
-		  "Nothing is changed. The first row that is wrong is the error corrupt (exit status 9).",
+		  "Nothing is changed. The first row that is wrong is the error corrupt (exit status 9).\n\n"
+		  "With --dir the volumes of a node whose daemon does not run are read. They are opened as "
+		  "the "
+		  "daemon opens them, which finishes what a crash has left.\n\n"
+		  "  cairn check\n  cairn check --dir /var/lib/cairn",
+	  .options = check_options,
 	  .most = 1,
 	  .operands = { OPERAND_VOLUME },
 	  .run = verb_check },
+	{ .name = "repair",
+	  .aliases = "",
+	  .group = "upkeep",
+	  .synopsis = "--dir DATA",
+	  .help = "make damaged volumes anew from what is valid in them",
+	  .page = "DATA is the data folder of a node whose daemon does not run. Volumes that are sound are "
+		  "left "
+		  "alone. Of a damaged one every valid row goes into a new volume; the damaged files are "
+		  "kept in "
+		  "DATA/lost+found, with a list of what could not be kept. 'cairn check --dir' says "
+		  "beforehand what is wrong.",
+	  .options = check_options,
+	  .run = verb_repair },
 	{ .name = "compact",
 	  .aliases = "",
 	  .group = "upkeep",

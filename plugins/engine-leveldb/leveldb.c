@@ -346,6 +346,48 @@ static int leveldb_engine_destroy(const char *dir)
 	return -EIO;
 }
 
+/* The position may have been in what is lost, and open() tells by it that the files are ours: then it is 0
+ * now. */
+static void put_position(leveldb_options_t *options, const char *dir, char **text)
+{
+	static const char none[LEVELDB_POSITION_LEN] = { LEVELDB_POSITION_VERSION };
+	leveldb_t *db = leveldb_open(options, dir, text);
+	leveldb_readoptions_t *now = leveldb_readoptions_create();
+	leveldb_writeoptions_t *synced = leveldb_writeoptions_create();
+	char *value = NULL;
+	size_t len;
+
+	leveldb_writeoptions_set_sync(synced, 1);
+	if (db)
+		value = leveldb_get(db, now, LEVELDB_POSITION_KEY, LEVELDB_POSITION_KEY_LEN, &len, text);
+	if (db && !value && !*text)
+		leveldb_put(db, synced, LEVELDB_POSITION_KEY, LEVELDB_POSITION_KEY_LEN, none, sizeof(none),
+			    text);
+	leveldb_free(value);
+	leveldb_writeoptions_destroy(synced);
+	leveldb_readoptions_destroy(now);
+	if (db)
+		leveldb_close(db);
+}
+
+/* LevelDB makes a new MANIFEST over all tables and logs whose blocks have the right checksums. */
+static int leveldb_engine_repair(const char *dir, struct cairn_error *error)
+{
+	leveldb_options_t *options = leveldb_options_create();
+	char *text = NULL;
+
+	leveldb_options_set_paranoid_checks(options, 1);
+	leveldb_repair_db(options, dir, &text);
+	if (!text)
+		put_position(options, dir, &text);
+	leveldb_options_destroy(options);
+	if (!text)
+		return 0;
+	cairn_fail(error, CAIRN_E_CORRUPT, "%s: LevelDB says: %s", dir, text);
+	leveldb_free(text);
+	return -EUCLEAN;
+}
+
 static struct cairn_engine leveldb_engine = {
 	.name = "leveldb",
 	.help = "a log-structured merge tree on disk, by Google's LevelDB",
@@ -369,6 +411,7 @@ static struct cairn_engine leveldb_engine = {
 	.compact = leveldb_engine_compact,
 	.destroy = leveldb_engine_destroy,
 	.notice = leveldb_notice,
+	.repair = leveldb_engine_repair,
 };
 
 CAIRN_ENGINE_REGISTER(leveldb_engine)

@@ -7,38 +7,10 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include "content.h"
 #include "le.h"
+#include "load.h"
 #include "requests.h"
-#include "snapshot.h"
-#include "stream.h"
 #include "banned.h"
-
-#define BATCH_BYTES (4u << 20)
-#define BATCH_ROWS 8192 /* one more may be pending */
-
-struct store_load {
-	struct engine *engine;
-	struct cairn_error *error; /* of the call under way */
-	struct stream_reader frame;
-	bool checksums;       /* rows end with one in this engine */
-	bool begun;           /* the facts have been read */
-	struct meta meta;     /* of the stream */
-	struct pending batch; /* rows that are not in the engine yet */
-	size_t batch_bytes;
-	struct cairn_guard guard;
-	size_t last_len; /* of the key of the row before */
-	unsigned char last[STORE_KEY_MAX + 1];
-	uint64_t rows, bytes; /* of the stream */
-	uint64_t end_rows;    /* as its last block says */
-	uint64_t end_bytes;
-	uint64_t chunks, held; /* chunks that there are, and those that a list holds */
-	struct hash sum;       /* what meta says, from the rows */
-	uint64_t keys, values, staged, clients, request_bytes, history;
-	struct cairn_write writes[BATCH_ROWS + 2];
-	struct iovec pieces[2 * (BATCH_ROWS + 2)];
-	unsigned char sums[BATCH_ROWS + 2][ROW_CHECKSUM];
-};
 
 static enum cairn_code no_memory(struct store_load *l)
 {
@@ -56,6 +28,7 @@ static enum cairn_code wrong(struct store_load *l, struct cairn_slice key, const
 {
 	char text[KEY_TEXT];
 
+	l->why = why;
 	return cairn_fail(l->error, CAIRN_E_CORRUPT,
 			  "the stream is wrong before byte %llu, in the row '%s': %s",
 			  (unsigned long long)l->frame.offset, key_text(key, text), why);
@@ -159,7 +132,7 @@ static enum cairn_code set(struct store_load *l, struct cairn_slice key, enum pe
 
 /* The row of KEY, pending or in the engine: 0, -ENOENT or another -errno. Lent until the guard ends or the
  * batch changes. */
-static int get(struct store_load *l, struct cairn_slice key, struct cairn_slice *body)
+int load_get(struct store_load *l, struct cairn_slice key, struct cairn_slice *body)
 {
 	const struct pending_row *r = pending_find(&l->batch, key, hash_bytes(key));
 	int e;
@@ -170,6 +143,15 @@ static int get(struct store_load *l, struct cairn_slice key, struct cairn_slice 
 	}
 	e = l->engine->ops.get(l->engine->handle, &l->guard, NULL, key, 0, body);
 	return e == 0 && l->checksums ? row_verify(key, *body, body) : e;
+}
+
+enum cairn_code load_put(struct store_load *l, struct cairn_slice key, struct cairn_slice body)
+{
+	enum cairn_code code = set(l, key, PENDING_PUT, body);
+
+	if (!code && (l->batch_bytes >= LOAD_BATCH_BYTES || l->batch.count >= LOAD_BATCH_ROWS))
+		code = write_batch(l, NULL);
+	return code;
 }
 
 /* Write what is pending while a guard is open. What it lent is not valid any more. */
@@ -188,13 +170,12 @@ static enum cairn_code write_between(struct store_load *l)
 
 typedef enum cairn_code row_fn(struct store_load *l, struct cairn_slice key, struct cairn_slice body);
 
-/* A list holds the chunk of P once more. */
-static enum cairn_code hold(struct store_load *l, struct cairn_slice key, const struct piece *p)
+/* Whether the chunk of P is there, with the right bytes. */
+static enum cairn_code verify(struct store_load *l, struct cairn_slice key, const struct piece *p)
 {
-	unsigned char buffer[ROW_CHUNK_KEY], count[8] = { 0 };
+	unsigned char buffer[ROW_CHUNK_KEY];
 	struct cairn_slice bytes;
-	uint64_t n = 0;
-	int e = get(l, row_chunk_key(buffer, ROW_CHUNK, p->chunk), &bytes);
+	int e = load_get(l, row_chunk_key(buffer, ROW_CHUNK, p->chunk), &bytes);
 
 	if (e == -ENOENT)
 		return wrong(l, key, "a chunk of it is not there");
@@ -202,15 +183,25 @@ static enum cairn_code hold(struct store_load *l, struct cairn_slice key, const 
 		return engine_failed(l, e);
 	if (bytes.len < p->length || hash_bytes(cairn_slice(bytes.data, p->length)) != p->hash)
 		return wrong(l, key, "a chunk of it has other bytes");
-	e = get(l, row_chunk_key(buffer, ROW_COUNT, p->chunk), &bytes);
+	return CAIRN_OK;
+}
+
+/* A list holds the chunk of P once more. */
+static enum cairn_code hold(struct store_load *l, const struct piece *p)
+{
+	unsigned char buffer[ROW_CHUNK_KEY], count[8] = { 0 };
+	struct cairn_slice body;
+	uint64_t n;
+	int e = load_get(l, row_chunk_key(buffer, ROW_COUNT, p->chunk), &body);
+
 	if (e < 0 && e != -ENOENT)
 		return engine_failed(l, e);
-	n = e == 0 && bytes.len == 8 ? le64_get(bytes.data) : 0;
+	n = e == 0 && body.len == 8 ? le64_get(body.data) : 0;
 	l->held += n == 0;
 	le64_put(count, n + 1);
 	if (set(l, cairn_slice(buffer, sizeof(buffer)), PENDING_PUT, cairn_slice(count, 8)))
 		return l->error->code;
-	return l->batch.count < BATCH_ROWS ? CAIRN_OK : write_between(l);
+	return l->batch.count < LOAD_BATCH_ROWS ? CAIRN_OK : write_between(l);
 }
 
 static enum cairn_code hold_all(struct store_load *l, struct cairn_slice key, const struct record *r)
@@ -222,10 +213,19 @@ static enum cairn_code hold_all(struct store_load *l, struct cairn_slice key, co
 		struct piece p = pieces_entry(r->chunks, i);
 
 		length += p.length;
-		code = hold(l, key, &p);
+		code = verify(l, key, &p);
 	}
 	if (!code && r->chunks.len && length != r->head.length)
 		return wrong(l, key, "its chunks have another length");
+	for (size_t i = 0; i < pieces_count(r->chunks) && !code; i++) {
+		struct piece p = pieces_entry(r->chunks, i);
+
+		code = hold(l, &p);
+	}
+	if (!code && r->head.revision > l->newest)
+		l->newest = r->head.revision;
+	if (!code && r->file_id > l->file_id)
+		l->file_id = r->file_id;
 	return code;
 }
 
@@ -239,6 +239,7 @@ static enum cairn_code row_chunk(struct store_load *l, struct cairn_slice key, s
 	if (key.len != ROW_CHUNK_KEY)
 		return wrong(l, key, "it is no chunk");
 	l->chunks++;
+	l->chunk = be64_get((const char *)key.data + 1);
 	return set(l, key, PENDING_PUT, body);
 }
 
@@ -250,11 +251,13 @@ static enum cairn_code row_latest(struct store_load *l, struct cairn_slice key, 
 	if (key.len < 2 || key.len - 1 > l->meta.key_max || record_decode(body, &r) < 0 ||
 	    r.head.flags & RECORD_DERIVED)
 		return wrong(l, key, "it is no record");
+	code = hold_all(l, key, &r);
+	if (code)
+		return code;
 	hash_add(&l->sum, hash_two(key, body));
 	l->keys++;
 	l->values += r.head.length;
-	code = set(l, key, PENDING_PUT, body);
-	return code ? code : hold_all(l, key, &r);
+	return set(l, key, PENDING_PUT, body);
 }
 
 static enum cairn_code row_change(struct store_load *l, struct cairn_slice key, struct cairn_slice body)
@@ -266,11 +269,12 @@ static enum cairn_code row_change(struct store_load *l, struct cairn_slice key, 
 	if (key.len != ROW_CHANGE_KEY || change_decode(body, &c) < 0 ||
 	    (c.record.len && record_decode(c.record, &r) < 0))
 		return wrong(l, key, "it is no change");
-	code = set(l, key, PENDING_PUT, body);
-	if (code || !c.record.len)
+	code = c.record.len ? hold_all(l, key, &r) : CAIRN_OK;
+	if (code)
 		return code;
-	l->history += key.len + body.len + c.held;
-	return hold_all(l, key, &r);
+	if (c.record.len)
+		l->history += key.len + body.len + c.held;
+	return set(l, key, PENDING_PUT, body);
 }
 
 static enum cairn_code row_gone(struct store_load *l, struct cairn_slice key, struct cairn_slice body)
@@ -297,21 +301,30 @@ static enum cairn_code row_upload(struct store_load *l, struct cairn_slice key, 
 	struct piece p;
 	enum cairn_code code;
 
-	hash_add(&l->sum, hash_two(key, body));
-	if (key.len == ROW_UPLOAD_KEY && upload_decode(body, &u) == 0)
+	if (key.len == ROW_UPLOAD_KEY && upload_decode(body, &u) == 0) {
+		hash_add(&l->sum, hash_two(key, body));
 		return set(l, key, PENDING_PUT, body);
+	}
 	if (key.len != ROW_PIECE_KEY || body.len != PIECE_BYTES)
 		return wrong(l, key, "it is no upload");
 	piece_decode(body.data, &p);
+	code = verify(l, key, &p);
+	if (!code)
+		code = hold(l, &p);
+	if (code)
+		return code;
+	hash_add(&l->sum, hash_two(key, body));
 	l->staged += p.length;
-	code = set(l, key, PENDING_PUT, body);
-	return code ? code : hold(l, key, &p);
+	return set(l, key, PENDING_PUT, body);
 }
 
 static enum cairn_code row_request(struct store_load *l, struct cairn_slice key, struct cairn_slice body)
 {
-	if (key.len != ROW_REQUEST_KEY || requests_digest(&l->sum, key, body) < 0)
+	struct hash sum = l->sum;
+
+	if (key.len != ROW_REQUEST_KEY || requests_digest(&sum, key, body) < 0)
 		return wrong(l, key, "it is no request row");
+	l->sum = sum;
 	l->clients++;
 	l->request_bytes += body.len;
 	return row_plain(l, key, body);
@@ -323,7 +336,7 @@ static row_fn *const by_tag[256] = {
 	[ROW_UPLOAD] = row_upload,
 };
 
-static enum cairn_code take_row(struct store_load *l, struct cairn_slice key, struct cairn_slice body)
+enum cairn_code load_row(struct store_load *l, struct cairn_slice key, struct cairn_slice body)
 {
 	row_fn *fn = by_tag[*(const unsigned char *)key.data];
 	enum cairn_code code = CAIRN_OK;
@@ -342,7 +355,7 @@ static enum cairn_code take_row(struct store_load *l, struct cairn_slice key, st
 	l->last_len = key.len;
 	l->rows++;
 	l->bytes += key.len + body.len;
-	if (!code && (l->batch_bytes >= BATCH_BYTES || l->batch.count >= BATCH_ROWS))
+	if (!code && (l->batch_bytes >= LOAD_BATCH_BYTES || l->batch.count >= LOAD_BATCH_ROWS))
 		code = write_batch(l, NULL);
 	return code;
 }
@@ -380,7 +393,7 @@ static enum cairn_code take_rows(struct store_load *l, struct cairn_slice rows)
 	int there = 1;
 
 	while (!code && (there = stream_row_next(&rows, &key, &value)) > 0)
-		code = take_row(l, key, value);
+		code = load_row(l, key, value);
 	return there < 0 ? cairn_fail(l->error, CAIRN_E_CORRUPT, "the block before byte %llu holds no rows",
 				      (unsigned long long)l->frame.offset)
 			 : code;
@@ -463,7 +476,7 @@ static enum cairn_code each(struct store_load *l, enum row_tag tag, row_fn *fn)
 		ops->read_begin(l->engine->handle, &l->guard);
 		code = fn(l, key, body);
 		ops->read_end(l->engine->handle, &l->guard);
-		if (!code && l->batch.count >= BATCH_ROWS)
+		if (!code && l->batch.count >= LOAD_BATCH_ROWS)
 			code = write_batch(l, NULL);
 	}
 	ops->iter_close(it);
@@ -487,10 +500,26 @@ static enum cairn_code drop_unheld(struct store_load *l, struct cairn_slice key,
 	(void)body;
 	memcpy(count, key.data, ROW_CHUNK_KEY);
 	count[0] = ROW_COUNT;
-	e = get(l, cairn_slice(count, sizeof(count)), &found);
+	e = load_get(l, cairn_slice(count, sizeof(count)), &found);
 	if (e == -ENOENT)
 		return set(l, key, PENDING_DELETE, cairn_slice(NULL, 0));
 	return e < 0 ? engine_failed(l, e) : CAIRN_OK;
+}
+
+enum cairn_code load_end(struct store_load *l, struct meta *meta)
+{
+	enum cairn_code code = write_batch(l, NULL);
+
+	if (!code && l->chunks != l->held)
+		code = each(l, ROW_CHUNK, drop_unheld);
+	if (!code)
+		code = write_batch(l, NULL);
+	if (!code && l->chunks)
+		code = each(l, ROW_COUNT, drop_one);
+	meta->flags = (meta->flags & ~META_CHECKSUMS) | (l->checksums ? META_CHECKSUMS : 0);
+	meta->history_used = l->history;
+	meta->reclaimed = 0; /* where reclaim is matters to one engine only */
+	return code ? code : write_batch(l, meta);
 }
 
 enum cairn_code store_load_finish(struct store_load *l, const struct cairn_position *at,
@@ -502,22 +531,11 @@ enum cairn_code store_load_finish(struct store_load *l, const struct cairn_posit
 	code = stream_ends(&l->frame, error);
 	if (!code)
 		code = compare(l);
-	if (!code)
-		code = write_batch(l, NULL);
-	if (!code && l->chunks != l->held)
-		code = each(l, ROW_CHUNK, drop_unheld);
-	if (!code)
-		code = write_batch(l, NULL);
-	if (!code && l->chunks)
-		code = each(l, ROW_COUNT, drop_one);
 	if (code)
 		return code;
-	l->meta.flags = (l->meta.flags & ~META_CHECKSUMS) | (l->checksums ? META_CHECKSUMS : 0);
-	l->meta.history_used = l->history;
-	l->meta.reclaimed = 0; /* where reclaim is matters to one engine only */
 	if (at)
 		l->meta.position = *at;
-	return write_batch(l, &l->meta);
+	return load_end(l, &l->meta);
 }
 
 uint64_t store_load_rows(const struct store_load *l)

@@ -60,4 +60,23 @@ uint64_t store_load_rows(const struct store_load *l);
 /* NULL is allowed. */
 void store_load_close(struct store_load *l);
 
+/* Somebody who wants to know what salvage had to leave out: WHAT ("key", "history of", "folder" …) KEY, and
+ * why. */
+typedef void store_lost_fn(void *arg, const char *what, struct cairn_slice key, const char *why);
+
+struct store_salvaged {
+	uint64_t keys;   /* that were kept */
+	uint64_t lost;   /* rows that were left out or made anew, each told */
+	uint64_t before; /* keys that there were; 0: not known */
+};
+
+/*
+ * Fill the empty engine TO with all rows of FROM that are valid, and make anew what follows from them;
+ * uploads under way are left out. Without a meta row the settings are those of OTHERWISE. CORRUPT where FROM
+ * cannot be read to its end; UNSUPPORTED for a newer format.
+ */
+enum cairn_code store_salvage(struct engine *from, struct engine *to, const struct store_settings *otherwise,
+			      store_lost_fn *lost, void *arg, struct store_salvaged *result,
+			      struct cairn_error *error);
+
 #endif

@@ -154,11 +154,17 @@ struct cairn_engine {
 	 * thread. Optional.
 	 */
 	bool (*notice)(void *handle, struct cairn_error *notice);
+	/*
+	 * Change what lies in the folder DIR, which open() or a read called damaged, so that all that can
+	 * still be read can be; what cannot is left out. The host gives a copy of the folder, and checks
+	 * every row that comes out of it. Optional.
+	 */
+	int (*repair)(const char *dir, struct cairn_error *error);
 };
 
 _Static_assert(offsetof(struct cairn_engine, name) == 8, "the engine ABI is append-only");
 _Static_assert(offsetof(struct cairn_engine, open) == 40, "the engine ABI is append-only");
-_Static_assert(sizeof(struct cairn_engine) == 40 + 19 * sizeof(void *), "the engine ABI is append-only");
+_Static_assert(sizeof(struct cairn_engine) == 40 + 20 * sizeof(void *), "the engine ABI is append-only");
 
 /* The last line of an engine: exports the struct ENGINE under the name that the loader looks up. */
 #define CAIRN_ENGINE_REGISTER(engine) \

@@ -2,7 +2,10 @@
  * How fast the store is in-process, by the CPU time of its one thread: puts in batches, gets, and listings
  * with the values, of VALUE bytes over KEYS keys. One line of JSON for each round and one with the medians.
  *
- *   store [ENGINE [KEYS [VALUE [BATCH [ROUNDS]]]]], by default: store memory 100000 256 64 5
+ *   store [ENGINE [KEYS [VALUE [BATCH [ROUNDS [HISTORY]]]]]], by default: store memory 100000 256 64 5 0
+ *
+ * HISTORY is how many versions of a key are kept, and one second of them by the store's clock, with a step of
+ * reclaim after each batch.
  */
 #include <time.h>
 #include "storehouse.h"
@@ -13,7 +16,7 @@
 
 struct bench {
 	struct house h;
-	uint64_t keys, batch, rounds, seed;
+	uint64_t keys, batch, rounds, seed, history;
 	size_t value;
 	struct cairn_msg commands[BATCH_MAX], answers[BATCH_MAX];
 	unsigned char *bytes;
@@ -62,6 +65,11 @@ static void put_batch(struct bench *b, uint64_t first, bool in_order)
 	}
 	if (store_apply(b->h.store, c, b->batch, false, &b->h.error))
 		bail("the store stopped: %s", b->h.error.message);
+	if (b->history) {
+		bool more;
+
+		store_reclaim(b->h.store, 0, false, &more, &b->h.error);
+	}
 }
 
 static double puts_of(struct bench *b)
@@ -140,6 +148,7 @@ int main(int argc, char **argv)
 {
 	const char *engine = argc > 1 ? argv[1] : "memory";
 	struct bench *b = calloc(1, sizeof(*b));
+	struct store_settings settings = house_settings;
 	double puts[ROUNDS_MAX], gets[ROUNDS_MAX], rows[ROUNDS_MAX];
 
 	b->seed = 88172645463325252ull;
@@ -148,7 +157,10 @@ int main(int argc, char **argv)
 	b->batch = number(argc, argv, 4, 64, BATCH_MAX);
 	b->rounds = number(argc, argv, 5, 5, ROUNDS_MAX);
 	b->bytes = calloc(1, b->value + BATCH_MAX);
-	if (!house_open(&b->h, engine))
+	b->history = argc > 6 ? strtoull(argv[6], NULL, 10) : 0;
+	settings.history = b->history;
+	settings.history_age_ns = 1000000000;
+	if (!house_open_with(&b->h, engine, &settings))
 		bail("no engine %s in this build", engine);
 	for (uint64_t i = 0; i < b->keys; i += b->batch)
 		put_batch(b, i, true);
@@ -160,11 +172,13 @@ int main(int argc, char **argv)
 		       "s\":%.0f}\n",
 		       engine, (unsigned long long)i + 1, puts[i], gets[i], rows[i]);
 	}
-	printf("{\"engine\":\"%s\",\"keys\":%llu,\"value\":%zu,\"batch\":%llu,\"puts_per_s\":%.0f,\"gets_per_"
+	printf("{\"engine\":\"%s\",\"keys\":%llu,\"value\":%zu,\"batch\":%llu,\"history\":%llu,\"puts_per_"
+	       "s\":%.0f,\"gets_per_"
 	       "s\":%.0f,"
 	       "\"rows_per_s\":%.0f}\n",
 	       engine, (unsigned long long)b->keys, b->value, (unsigned long long)b->batch,
-	       median(puts, b->rounds), median(gets, b->rounds), median(rows, b->rounds));
+	       (unsigned long long)b->history, median(puts, b->rounds), median(gets, b->rounds),
+	       median(rows, b->rounds));
 	for (int i = 0; i < BATCH_MAX; i++) {
 		cairn_msg_free(&b->commands[i]);
 		cairn_msg_free(&b->answers[i]);

@@ -46,21 +46,25 @@ static void feed(struct store *s, uint64_t index, const uint8_t *data, size_t le
 		store_get(s, cairn_message_fields(c.message), STORE_NO_WAIT, &answer, &again, &error);
 		cairn_msg_start(&answer, 0);
 		store_scan(s, cairn_message_fields(c.message), 0, 300, &answer, NULL, &error);
+		cairn_msg_start(&answer, 0);
+		store_history(s, cairn_message_fields(c.message), 0, 300, &answer, NULL, &error);
 		if (store_check(s, cairn_message_number(c.message), cairn_message_fields(c.message), &error))
 			continue;
 		if (store_apply(s, &c, 1, false, &error)) {
 			fprintf(stderr, "the store stopped: %s\n", error.message);
 			abort();
 		}
+		if (store_reclaim(s, 0, false, &again, &error))
+			abort();
 	}
 	cairn_msg_free(&answer);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static const struct store_settings settings = { .key_max = 100,
-							.value_limit = 1 << 20,
-							.folders = true };
+	static const struct store_settings settings = {
+		.key_max = 100, .value_limit = 1 << 20, .folders = true, .history = 3, .history_age_ns = 1000
+	};
 	struct cairn_value values[8] = { 0 };
 	struct cairn_error error = { 0 };
 	struct engine e = { .ops = *cairn_engine_plugin() };

@@ -90,15 +90,17 @@ static void key_and(struct house *h, const char *key, unsigned field, const char
 		cairn_msg_text(&h->command, field, text);
 }
 
-#define STEPS 12
+#define STEPS 16
+#define RECLAIM 15 /* the last step is no command */
 
 /* Step N of the scene: one command of each kind that touches many rows. */
 static void make_step(struct house *h, unsigned n)
 {
-	static const unsigned ops[STEPS] = { CAIRN_OP_PUT,         CAIRN_OP_PUT,    CAIRN_OP_STAGE,
-					     CAIRN_OP_STAGE,       CAIRN_OP_PUT,    CAIRN_OP_APPEND,
-					     CAIRN_OP_COPY,        CAIRN_OP_PATCH,  CAIRN_OP_PUT,
-					     CAIRN_OP_MOVE_PREFIX, CAIRN_OP_DELETE, CAIRN_OP_DELETE_PREFIX };
+	static const unsigned ops[STEPS] = { CAIRN_OP_PUT,           CAIRN_OP_PUT,    CAIRN_OP_STAGE,
+					     CAIRN_OP_STAGE,         CAIRN_OP_PUT,    CAIRN_OP_APPEND,
+					     CAIRN_OP_COPY,          CAIRN_OP_PATCH,  CAIRN_OP_PUT,
+					     CAIRN_OP_MOVE_PREFIX,   CAIRN_OP_DELETE, CAIRN_OP_DELETE_PREFIX,
+					     CAIRN_OP_REVERT_PREFIX, CAIRN_OP_PURGE,  CAIRN_OP_CONFIGURE };
 
 	cairn_msg_start(&h->command, ops[n]);
 	cairn_msg_u64(&h->command, CAIRN_F_TIME, 1000 + n);
@@ -137,6 +139,17 @@ static void make_step(struct house *h, unsigned n)
 	case 11:
 		cairn_msg_text(&h->command, CAIRN_F_PREFIX, "c/d/l");
 		break;
+	case 12:
+		cairn_msg_text(&h->command, CAIRN_F_PREFIX, "");
+		cairn_msg_u64(&h->command, CAIRN_F_REVISION, 4);
+		break;
+	case 13:
+		key_and(h, "a/short", 0, NULL);
+		break;
+	case 14:
+		cairn_msg_text(&h->command, CAIRN_F_NAME, "history");
+		cairn_msg_text(&h->command, CAIRN_F_AMOUNT, "0");
+		break;
 	default:
 		key_and(h, n == 8 ? "a/b/c/d/e" : "a/short", CAIRN_F_VALUE, "short");
 	}
@@ -146,11 +159,14 @@ static enum cairn_code do_step(struct house *h, unsigned n)
 {
 	struct store_command c = { .position = { n + 1, 1 }, .answer = &h->answer, .error = &h->error };
 	enum cairn_code code;
+	bool more;
 
-	make_step(h, n);
+	if (n != RECLAIM)
+		make_step(h, n);
 	c.message = cairn_msg_slice(&h->command);
 	applying = true;
-	code = store_apply(h->store, &c, 1, false, &h->error);
+	code = n == RECLAIM ? store_reclaim(h->store, 0, false, &more, &h->error)
+			    : store_apply(h->store, &c, 1, false, &h->error);
 	applying = false;
 	if (!code && c.code)
 		bail("step %u failed: %s", n, h->error.message);

@@ -1,6 +1,6 @@
 /*
- * check and compact: what takes as long as a volume is large. A worker does it; meanwhile the volume serves
- * on (while it is compacted: reads only). A check tells twice a second how far it is.
+ * check, compact and flush: what takes as long as a volume is large. A worker does it; meanwhile the volume
+ * serves on (while it is compacted: reads only). A check tells twice a second how far it is.
  */
 #include <stddef.h>
 #include <stdio.h>
@@ -186,4 +186,30 @@ void op_compact(struct call *c)
 	k->job.run = compact_run;
 	c->priv = k;
 	shard_exclusive(only_shard(c->volume), &k->job);
+}
+
+/* --- flush --- */
+
+static void flushed(struct volume_change *v)
+{
+	struct call *c = v->arg;
+
+	c->error = v->error;
+	if (c->error.code == CAIRN_OK) {
+		cairn_msg_text(&c->answer, CAIRN_F_NAME, v->name);
+		cairn_msg_u64(&c->answer, CAIRN_F_REVISION, v->revision);
+	}
+	volume_change_free(v);
+	call_done(c);
+}
+
+void op_flush(struct call *c)
+{
+	struct volume_change *v = volume_change_of(c);
+
+	if (!v)
+		return;
+	v->arg = c;
+	v->done = flushed;
+	volume_flush(v);
 }

@@ -111,6 +111,7 @@ void volume_change_free(struct volume_change *v);
 /* op_upkeep.c: */
 void op_check(struct call *c);
 void op_compact(struct call *c);
+void op_flush(struct call *c);
 /* op_snapshot.c: */
 void op_snapshot_save(struct call *c);
 void op_snapshot_restore(struct call *c);

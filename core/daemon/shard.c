@@ -140,6 +140,16 @@ static void stop(struct shard *s, const struct cairn_error *error)
 		s->on_stop(s->on_stop_arg);
 }
 
+void shard_retire(struct shard *s, const struct cairn_error *why)
+{
+	pthread_mutex_lock(&s->lock);
+	if (!s->stopped) {
+		s->reason = *why;
+		s->stopped = why->code;
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
 enum cairn_code shard_health(struct shard *s, struct cairn_error *error)
 {
 	enum cairn_code code = s->stopped;

@@ -48,6 +48,9 @@ struct shard_job {
  * The caller holds the volume until then.
  */
 void shard_exclusive(struct shard *s, struct shard_job *job);
+/* From within such a job: another shard has taken the place of S. What was not applied by now did not happen,
+ * for the reason WHY; S is closed by its owner. */
+void shard_retire(struct shard *s, const struct cairn_error *why);
 
 /* The store for reads; valid while the caller holds its volume. */
 struct store *shard_store(struct shard *s);

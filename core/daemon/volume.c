@@ -23,6 +23,7 @@
 #include <unistd.h>
 #include "engine.h"
 #include "files.h"
+#include "snapshot.h"
 #include "volume.h"
 #include "banned.h"
 
@@ -770,29 +771,38 @@ static void drop_mark(struct pool_task *work)
 	loop_post(c->node->loop, &c->back);
 }
 
-void volume_drop(struct volume_change *c)
+/*
+ * The volume that C names becomes C->volume, and answers that it is being WHAT from now on. SERVING: only one
+ * that is served. Else C->error.
+ */
+static enum cairn_code mark_changing(struct volume_change *c, const char *what, bool serving)
 {
 	struct volumes *t = c->node->volumes;
 	enum cairn_code code = check_name(c->name, &c->error);
-	struct volume *v = NULL;
+	struct volume *v;
 
-	if (!code) {
-		c->error = (struct cairn_error){ 0 };
-		pthread_mutex_lock(&t->lock);
-		v = found(t, cairn_str(c->name));
-		if (!v)
-			code = not_found(t, cairn_str(c->name), &c->error);
-		else if (v->refused.code == CAIRN_E_UNAVAILABLE)
-			code = cairn_fail(&c->error, CAIRN_E_UNAVAILABLE, "%s", v->refused.message);
-		else
-			cairn_fail(&v->refused, CAIRN_E_UNAVAILABLE, "volume %s is being dropped", v->name);
-		pthread_mutex_unlock(&t->lock);
-	}
-	if (code) {
+	if (code)
+		return code;
+	c->error = (struct cairn_error){ 0 };
+	pthread_mutex_lock(&t->lock);
+	v = found(t, cairn_str(c->name));
+	if (!v)
+		code = not_found(t, cairn_str(c->name), &c->error);
+	else if (v->refused.code == CAIRN_E_UNAVAILABLE || (serving && v->refused.code))
+		code = cairn_fail(&c->error, v->refused.code, "%s", v->refused.message);
+	else
+		cairn_fail(&v->refused, CAIRN_E_UNAVAILABLE, "volume %s is being %s", v->name, what);
+	pthread_mutex_unlock(&t->lock);
+	c->volume = v;
+	return code;
+}
+
+void volume_drop(struct volume_change *c)
+{
+	if (mark_changing(c, "dropped", false)) {
 		c->done(c);
 		return;
 	}
-	c->volume = v;
 	c->work.run = drop_mark;
 	pool_post(c->node->pool, &c->work);
 }
@@ -864,11 +874,10 @@ static void retry_open(struct pool_task *work)
 	loop_post(v->node->loop, &v->back);
 }
 
-/* Put a second V into the table that opens the folder when the first is closed. */
-static void retry_now(struct volume *v)
+/* Another volume of the name, engine and parameters of V; NULL without memory. */
+static struct volume *volume_like(const struct volume *v)
 {
-	struct volumes *t = v->node->volumes;
-	struct volume *n = volume_new(v->node, v->name), **p;
+	struct volume *n = volume_new(v->node, v->name);
 	bool good = n != NULL;
 
 	for (size_t i = 0; good && i < v->parameter_count; i++)
@@ -876,18 +885,37 @@ static void retry_now(struct volume *v)
 	if (!good) {
 		if (n)
 			volume_free(n);
-		return;
+		return NULL;
 	}
 	memcpy(n->engine, v->engine, sizeof(n->engine));
 	memcpy(n->replication, v->replication, sizeof(n->replication));
 	memcpy(n->folder, v->folder, sizeof(n->folder));
-	cairn_fail(&n->refused, CAIRN_E_UNAVAILABLE, "volume %s is being opened again", v->name);
-	n->work.run = retry_open;
+	return n;
+}
+
+/* Put N into the place of V in the table. V's use is the caller's to give back. */
+static void take_place(struct volume *v, struct volume *n)
+{
+	struct volumes *t = v->node->volumes;
+	struct volume **p;
+
 	pthread_mutex_lock(&t->lock);
 	p = find(t, cairn_str(v->name));
 	n->next = v->next;
 	*p = n;
 	pthread_mutex_unlock(&t->lock);
+}
+
+/* Put a second V into the table that opens the folder when the first is closed. */
+static void retry_now(struct volume *v)
+{
+	struct volume *n = volume_like(v);
+
+	if (!n)
+		return;
+	cairn_fail(&n->refused, CAIRN_E_UNAVAILABLE, "volume %s is being opened again", v->name);
+	n->work.run = retry_open;
+	take_place(v, n);
 	v->successor = n;
 	volume_put(v);
 }
@@ -928,6 +956,162 @@ static void tick(void *arg)
 
 	volumes_each(n, tick_one, NULL);
 	loop_timer_set(n->volumes->tick, TICK_MS);
+}
+
+/* --- flushing one --- */
+
+static bool is_durable(const struct volume *v)
+{
+	return shard_engine(v->shard)->ops.caps & CAIRN_ENGINE_DURABLE;
+}
+
+static void folder_gone(struct volume_change *c)
+{
+	free(c);
+}
+
+/* The new volume serves; the old one goes when its last holder has let go of it, and its folder with it. */
+static void flush_end(struct volume_change *c)
+{
+	struct volume *old = c->volume, *n = c->instead;
+	struct volume_change *gone = is_durable(old) ? calloc(1, sizeof(*gone)) : NULL;
+
+	take_place(old, n);
+	if (gone) { /* without memory for it the next start removes the folder */
+		*gone = (struct volume_change){ .node = c->node, .volume = old, .done = folder_gone };
+		old->change = gone;
+		set_pending(c->node->volumes, n->folder, false);
+	}
+	log_info(c->node->log, LOG_VOLUME, "volume flushed", LOG_TEXT("volume", n->name),
+		 LOG_NUMBER("revision", c->revision));
+	volume_put(old);
+	change_done(c);
+}
+
+/* Nothing came of it before the old shard was retired: it serves on. */
+static void flush_failed(struct volume_change *c)
+{
+	struct volume *old = c->volume, *n = c->instead;
+
+	if (c->engine_new.handle)
+		engine_close(&c->engine_new);
+	if (strcmp(n->folder, old->folder) != 0)
+		folder_remove(c->node->volumes->fd, n->folder);
+	volume_free(n);
+	set_refused(old, NULL);
+	change_done(c);
+}
+
+static void flush_written(struct shard_write *w)
+{
+	struct volume_change *c = (struct volume_change *)((char *)w - offsetof(struct volume_change, write));
+	struct volume *n = c->volume;
+
+	c->volume = c->instead;
+	c->instead = n;
+	if (!w->error.code) {
+		flush_end(c);
+		return;
+	}
+	/* Whether the row names the old folder or the new one is seen at the next start; both are there until
+	 * then. */
+	c->error = w->error;
+	cairn_hint(&c->error, "cairnd must be started again before the volume can be used");
+	set_refused(c->volume, &c->error);
+	volume_put(n);
+	change_done(c);
+}
+
+static void flush_opened(struct loop_task *t)
+{
+	struct volume_change *c = (struct volume_change *)((char *)t - offsetof(struct volume_change, back));
+	struct volume *n = c->instead;
+
+	if (c->error.code) {
+		flush_failed(c);
+	} else if (!is_durable(c->volume)) {
+		flush_end(c);
+	} else { /* the row says which folder counts: from here on it is the new one */
+		c->instead = c->volume;
+		c->volume = n;
+		c->write.done = flush_written;
+		row_write(c, CAIRN_OP_PUT);
+	}
+}
+
+/* In a worker, while nothing is applied. */
+static void flush_now(struct shard_job *job, struct shard *s)
+{
+	struct volume_change *c = (struct volume_change *)((char *)job - offsetof(struct volume_change, job));
+	struct cairn_error why = { 0 };
+	struct store_facts facts;
+	enum cairn_code code = shard_health(s, &c->error);
+
+	if (!code)
+		code = store_flush_into(shard_store(s), &c->engine_new, &facts, &c->error);
+	if (!code)
+		code = open_shard(c->instead, false, &c->engine_new, &c->error);
+	if (!code) {
+		c->revision = facts.revision;
+		cairn_fail(&why, CAIRN_E_UNAVAILABLE, "volume %s was being flushed; this did not happen",
+			   c->volume->name);
+		shard_retire(s, &why);
+	}
+	c->error.code = code;
+	c->back.run = flush_opened;
+	loop_post(c->node->loop, &c->back);
+}
+
+/* In a worker: the new folder and its engine. */
+static void flush_prepare(struct pool_task *work)
+{
+	struct volume_change *c =
+		(struct volume_change *)((char *)work - offsetof(struct volume_change, work));
+	struct volumes *t = c->node->volumes;
+	struct volume *old = c->volume;
+	char path[4096];
+	enum cairn_code code = CAIRN_OK;
+
+	if (strcmp(c->instead->folder, old->folder) != 0) {
+		c->volume = c->instead; /* make_folder is about that */
+		code = make_folder(c, &c->error);
+		c->volume = old;
+		if (!code)
+			set_pending(t, old->folder, true);
+	}
+	snprintf(path, sizeof(path), "%s/%s", t->path, c->instead->folder);
+	if (!code)
+		code = volume_engine(c->instead, path, &c->engine_new, &c->error);
+	if (!code) {
+		c->job.run = flush_now;
+		shard_exclusive(old->shard, &c->job);
+		return;
+	}
+	c->error.code = code;
+	c->back.run = flush_opened;
+	loop_post(c->node->loop, &c->back);
+}
+
+void volume_flush(struct volume_change *c)
+{
+	char id[17];
+
+	if (mark_changing(c, "flushed", true)) {
+		c->done(c);
+		return;
+	}
+	c->instead = volume_like(c->volume);
+	if (!c->instead) {
+		set_refused(c->volume, NULL);
+		cairn_fail(&c->error, CAIRN_E_INTERNAL, "volume %s: no memory", c->name);
+		c->done(c);
+		return;
+	}
+	hex_random(id, 8);
+	if (is_durable(c->volume))
+		snprintf(c->instead->folder, sizeof(c->instead->folder), "%s-%s", c->name, id);
+	c->work.run = flush_prepare;
+	pool_post(c->node->pool, &c->work);
 }
 
 /* --- start and end --- */

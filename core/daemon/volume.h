@@ -83,9 +83,15 @@ struct volume_change {
 	struct loop_task back;
 	struct volume *volume;
 	struct engine *engine_ready; /* see volume_fill */
+	struct volume *instead;      /* of a flush: what takes the place of VOLUME */
+	struct engine engine_new;    /* and its engine, until it is open */
+	struct shard_job job;
+	uint64_t revision; /* out, of a flush: that of the empty volume */
 };
 /* In the thread of the node's loop. */
 void volume_create(struct volume_change *c);
+/* Remove all keys at once: an empty engine takes the place of the old one between two commands. */
+void volume_flush(struct volume_change *c);
 void volume_drop(struct volume_change *c);
 
 /*

@@ -310,6 +310,7 @@ VERB(snapshot_restore);
 VERB(snapshot_show);
 VERB(check);
 VERB(compact);
+VERB(volume_flush);
 VERB(repair);
 VERB(export);
 VERB(import);

@@ -131,3 +131,40 @@ VERB(compact)
 	cairn_reply_free(&r);
 	return code;
 }
+
+/* Whether the person at the terminal says yes. */
+static bool asked(const struct cli *c, const char *name)
+{
+	char answer[16] = "";
+
+	if (!c->err_terminal || c->input_used || !isatty(STDIN_FILENO))
+		return false;
+	fprintf(stderr, "Delete all keys of volume %s, and their history, for ever? [y/N] ", name);
+	return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
+VERB(volume_flush)
+{
+	struct cairn_msg m = { 0 };
+	struct cairn_reply r = { 0 };
+	const char *name = a->operand[0].text;
+	enum cairn_code code;
+
+	if (!argument(a, "yes") && !asked(c, name)) {
+		cairn_fail(&c->error, CAIRN_E_INVALID, "flushing %s deletes all its keys for ever", name);
+		cairn_hint(&c->error, "if that is meant: cairn volume flush --yes %s", name);
+		return CAIRN_E_INVALID;
+	}
+	cairn_msg_start(&m, CAIRN_OP_FLUSH);
+	cairn_msg_text(&m, CAIRN_F_NAME, name);
+	if (!c->timeout_ms)
+		cairn_msg_u64(&m, CAIRN_F_TIMEOUT_MS, 0);
+	code = call(c, &m, &r);
+	if (code == CAIRN_OK && c->format == FORMAT_JSON)
+		out_json(c, r.fields);
+	else if (code == CAIRN_OK)
+		out_line("revision %llu: %s is empty",
+			 (unsigned long long)cairn_field_u64(r.fields, CAIRN_F_REVISION, 0), name);
+	cairn_reply_free(&r);
+	return code;
+}

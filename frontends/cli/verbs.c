@@ -96,6 +96,11 @@ static const struct option create_options[] = {
 	{ 0 },
 };
 
+static const struct option flush_options[] = {
+	{ "yes", 'y', NULL, "do not ask" },
+	{ 0 },
+};
+
 static const struct option drop_options[] = {
 	{ "confirm", 0, "NAME", "the volume's name once more" },
 	{ 0 },
@@ -173,6 +178,19 @@ static const struct verb volume_verbs[] = {
 	  .least = 1,
 	  .most = -1,
 	  .run = verb_volume_create },
+	{ .name = "flush",
+	  .aliases = "",
+	  .group = "",
+	  .synopsis = "NAME",
+	  .help = "remove all keys of a volume at once, and their history",
+	  .page = "Settings and the count of revisions stay. It takes as long for a million keys as for one. "
+		  "On a "
+		  "terminal it asks first.",
+	  .options = flush_options,
+	  .least = 1,
+	  .most = 1,
+	  .operands = { OPERAND_VOLUME },
+	  .run = verb_volume_flush },
 	{ .name = "drop",
 	  .aliases = "del delete rm",
 	  .group = "",

@@ -60,6 +60,14 @@ uint64_t store_load_rows(const struct store_load *l);
 /* NULL is allowed. */
 void store_load_close(struct store_load *l);
 
+/*
+ * Fill the empty engine TO with what is left of S when all keys go: meta at the next position, with the next
+ * revision and the floor raised to it, and the results of requests. Nothing is applied to S meanwhile. FACTS
+ * are the new ones.
+ */
+enum cairn_code store_flush_into(struct store *s, struct engine *to, struct store_facts *facts,
+				 struct cairn_error *error);
+
 /* Somebody who wants to know what salvage had to leave out: WHAT ("key", "history of", "folder" …) KEY, and
  * why. */
 typedef void store_lost_fn(void *arg, const char *what, struct cairn_slice key, const char *why);

@@ -52,6 +52,7 @@ enum cairn_permission { CAIRN_MAY_READ, CAIRN_MAY_WRITE, CAIRN_MAY_ADMIN };
 	X(58, SNAPSHOT_SAVE, "snapshot-save", "", READ, "all of a volume as a stream of bytes") \
 	X(59, SNAPSHOT_RESTORE, "snapshot-restore", "", ADMIN, \
 	  "make a volume from such a stream, piece by piece") \
+	X(60, FLUSH, "flush", "", ADMIN, "remove all keys of a volume at once") \
 	X(61, CHECK, "check", "", READ, "read all of a volume, and compute its digest anew") \
 	X(62, COMPACT, "compact", "", ADMIN, "have a volume's engine give back what space it can")
 

@@ -122,3 +122,33 @@ END
   [ "$status" -ne 0 ]
   [ -z "$(ls big.snap* 2>/dev/null)" ]
 }
+
+@test "an empty volume is filled, one with keys is not; flush makes it empty" {
+  requires_engine leveldb
+  start -o volume.engine=leveldb
+  some_keys
+  cairn snapshot save a.snap
+  was=$(digest main)
+  cairn volume create other --engine memory
+  cairn snapshot restore --volume other a.snap
+  [ "$(digest other)" = "$was" ]
+  cairn put later 1
+  run cairn snapshot restore --volume main a.snap
+  [ "$status" -eq 3 ]
+  [[ $output == *"volume main is there already, and has 6 keys"* ]] || { echo "$output"; false; }
+  cairn volume flush --yes main
+  before=$(ls n1/data/volumes)
+  head -c 300000 a.snap >cut.snap
+  run cairn snapshot restore --volume main cut.snap
+  [ "$status" -eq 9 ]
+  [ "$(ls n1/data/volumes)" = "$before" ]
+  [ -z "$(cairn ls)" ]
+  cairn snapshot restore --volume main a.snap
+  [ "$(digest main)" = "$was" ]
+  cairn check
+  cairn_kill
+  cairn_start
+  [ "$(digest main)" = "$was" ]
+  cairn get app/large | cmp - large
+  [ "$(find n1/data/volumes -mindepth 1 -maxdepth 1 -name 'main-*' | wc -l)" -eq 1 ]
+}

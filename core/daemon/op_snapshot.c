@@ -264,7 +264,9 @@ static struct restore *restore_new(struct call *c, struct cairn_slice id)
 	r->change = change;
 	change->arg = r;
 	change->done = restore_over;
-	if (volume_begin(change)) {
+	if (volume_begin(change) == CAIRN_E_EXISTS)
+		volume_begin_empty(change);
+	if (change->error.code) {
 		c->error = change->error;
 		restore_free(r);
 		call_done(c);
@@ -327,6 +329,8 @@ void op_snapshot_restore(struct call *c)
 
 void restores_close(struct node *n)
 {
-	while (n->restores)
+	while (n->restores) {
+		volume_forget(n->restores->change);
 		restore_free(n->restores);
+	}
 }

@@ -509,10 +509,9 @@ static void create_opened(struct loop_task *t)
 	row_write(c, CAIRN_OP_PUT);
 }
 
-static enum cairn_code make_folder(struct volume_change *c, struct cairn_error *error)
+static enum cairn_code make_folder(struct volume_change *c, const char *folder, struct cairn_error *error)
 {
 	struct volumes *t = c->node->volumes;
-	const char *folder = c->volume->folder;
 	int r = mkdirat(t->fd, folder, 0700) < 0 ? -errno : 0;
 
 	if (r == 0)
@@ -531,7 +530,7 @@ static void create_open(struct pool_task *work)
 	struct volume_change *c =
 		(struct volume_change *)((char *)work - offsetof(struct volume_change, work));
 
-	if (c->engine_ready || make_folder(c, &c->error) == CAIRN_OK)
+	if (c->engine_ready || make_folder(c, c->volume->folder, &c->error) == CAIRN_OK)
 		c->error.code = open_shard(c->volume, false, c->engine_ready, &c->error);
 	c->back.run = create_opened;
 	loop_post(c->node->loop, &c->back);
@@ -689,21 +688,42 @@ const char *volumes_path(const struct node *n, int *fd)
 enum cairn_code volume_fill(struct volume_change *c, struct engine *e, struct cairn_error *error)
 {
 	char path[4096];
-	enum cairn_code code = make_folder(c, error);
+	const struct volume *v = c->instead ? c->instead : c->volume;
+	bool own = c->instead && !strcmp(c->instead->folder, c->volume->folder);
+	enum cairn_code code = own ? CAIRN_OK : make_folder(c, v->folder, error);
 
-	snprintf(path, sizeof(path), "%s/%s", c->node->volumes->path, c->volume->folder);
-	return code ? code : volume_engine(c->volume, path, e, error);
+	if (!code && c->instead && !own)
+		set_pending(c->node->volumes, c->volume->folder, true);
+	snprintf(path, sizeof(path), "%s/%s", c->node->volumes->path, v->folder);
+	return code ? code : volume_engine(v, path, e, error);
 }
+
+static void refill_now(struct shard_job *job, struct shard *s);
+static void flush_failed(struct volume_change *c);
 
 void volume_complete(struct volume_change *c)
 {
+	if (c->instead) {
+		c->job.run = refill_now;
+		shard_exclusive(c->volume->shard, &c->job);
+		return;
+	}
 	c->work.run = create_open;
 	pool_post(c->node->pool, &c->work);
 }
 
 void volume_abandon(struct volume_change *c)
 {
-	create_failed(c);
+	if (c->instead)
+		flush_failed(c);
+	else
+		create_failed(c);
+}
+
+void volume_forget(struct volume_change *c)
+{
+	if (c->instead)
+		volume_free(c->instead);
 }
 
 /* --- dropping one --- */
@@ -982,7 +1002,7 @@ static void flush_end(struct volume_change *c)
 		old->change = gone;
 		set_pending(c->node->volumes, n->folder, false);
 	}
-	log_info(c->node->log, LOG_VOLUME, "volume flushed", LOG_TEXT("volume", n->name),
+	log_info(c->node->log, LOG_VOLUME, "volume flushed or restored", LOG_TEXT("volume", n->name),
 		 LOG_NUMBER("revision", c->revision));
 	volume_put(old);
 	change_done(c);
@@ -1039,24 +1059,53 @@ static void flush_opened(struct loop_task *t)
 	}
 }
 
+/* Both: the new shard is open, and what the old one has not applied by now did not happen. */
+static void retire(struct volume_change *c, struct shard *s, const char *what)
+{
+	struct cairn_error why;
+	struct store_facts facts;
+
+	store_facts(shard_store(c->instead->shard), &facts);
+	c->revision = facts.revision;
+	cairn_fail(&why, CAIRN_E_UNAVAILABLE, "volume %s was being %s; this did not happen", c->volume->name,
+		   what);
+	shard_retire(s, &why);
+}
+
 /* In a worker, while nothing is applied. */
 static void flush_now(struct shard_job *job, struct shard *s)
 {
 	struct volume_change *c = (struct volume_change *)((char *)job - offsetof(struct volume_change, job));
-	struct cairn_error why = { 0 };
-	struct store_facts facts;
 	enum cairn_code code = shard_health(s, &c->error);
 
 	if (!code)
-		code = store_flush_into(shard_store(s), &c->engine_new, &facts, &c->error);
+		code = store_flush_into(shard_store(s), &c->engine_new, &c->error);
 	if (!code)
 		code = open_shard(c->instead, false, &c->engine_new, &c->error);
-	if (!code) {
-		c->revision = facts.revision;
-		cairn_fail(&why, CAIRN_E_UNAVAILABLE, "volume %s was being flushed; this did not happen",
-			   c->volume->name);
-		shard_retire(s, &why);
-	}
+	if (!code)
+		retire(c, s, "flushed");
+	c->error.code = code;
+	c->back.run = flush_opened;
+	loop_post(c->node->loop, &c->back);
+}
+
+/* The same for a volume that is restored: its new engine is full, and it must still be empty. */
+static void refill_now(struct shard_job *job, struct shard *s)
+{
+	struct volume_change *c = (struct volume_change *)((char *)job - offsetof(struct volume_change, job));
+	enum cairn_code code = shard_health(s, &c->error);
+	struct store_facts facts;
+
+	store_facts(shard_store(s), &facts);
+	if (!code && facts.keys)
+		code = cairn_fail(&c->error, CAIRN_E_CONFLICT, "volume %s is not empty any more", c->name);
+	if (!code)
+		code = open_shard(c->instead, false, c->engine_ready, &c->error);
+	else
+		engine_close(c->engine_ready);
+	c->engine_ready->handle = NULL;
+	if (!code)
+		retire(c, s, "restored");
 	c->error.code = code;
 	c->back.run = flush_opened;
 	loop_post(c->node->loop, &c->back);
@@ -1067,49 +1116,61 @@ static void flush_prepare(struct pool_task *work)
 {
 	struct volume_change *c =
 		(struct volume_change *)((char *)work - offsetof(struct volume_change, work));
-	struct volumes *t = c->node->volumes;
-	struct volume *old = c->volume;
-	char path[4096];
-	enum cairn_code code = CAIRN_OK;
 
-	if (strcmp(c->instead->folder, old->folder) != 0) {
-		c->volume = c->instead; /* make_folder is about that */
-		code = make_folder(c, &c->error);
-		c->volume = old;
-		if (!code)
-			set_pending(t, old->folder, true);
-	}
-	snprintf(path, sizeof(path), "%s/%s", t->path, c->instead->folder);
-	if (!code)
-		code = volume_engine(c->instead, path, &c->engine_new, &c->error);
-	if (!code) {
+	c->error.code = volume_fill(c, &c->engine_new, &c->error);
+	if (!c->error.code) {
 		c->job.run = flush_now;
-		shard_exclusive(old->shard, &c->job);
+		shard_exclusive(c->volume->shard, &c->job);
 		return;
 	}
-	c->error.code = code;
 	c->back.run = flush_opened;
 	loop_post(c->node->loop, &c->back);
 }
 
-void volume_flush(struct volume_change *c)
+/* The volume that C names is being WHAT, and c->instead will take its place. */
+static enum cairn_code begin_instead(struct volume_change *c, const char *what)
 {
+	enum cairn_code code = mark_changing(c, what, true);
 	char id[17];
 
-	if (mark_changing(c, "flushed", true)) {
-		c->done(c);
-		return;
-	}
+	if (code)
+		return code;
 	c->instead = volume_like(c->volume);
 	if (!c->instead) {
 		set_refused(c->volume, NULL);
-		cairn_fail(&c->error, CAIRN_E_INTERNAL, "volume %s: no memory", c->name);
-		c->done(c);
-		return;
+		return cairn_fail(&c->error, CAIRN_E_INTERNAL, "volume %s: no memory", c->name);
 	}
 	hex_random(id, 8);
 	if (is_durable(c->volume))
 		snprintf(c->instead->folder, sizeof(c->instead->folder), "%s-%s", c->name, id);
+	return CAIRN_OK;
+}
+
+enum cairn_code volume_begin_empty(struct volume_change *c)
+{
+	struct volume *v;
+	struct store_facts facts = { 0 };
+	enum cairn_code code = volume_get(c->node, cairn_str(c->name), &v, &c->error);
+
+	if (code)
+		return code;
+	store_facts(shard_store(v->shard), &facts);
+	if (facts.keys)
+		code = cairn_fail(&c->error, CAIRN_E_EXISTS, "volume %s is there already, and has %llu keys",
+				  c->name, (unsigned long long)facts.keys);
+	else if (*c->engine && strcmp(c->engine, v->engine) != 0)
+		code = cairn_fail(&c->error, CAIRN_E_EXISTS, "volume %s is there already, on engine %s",
+				  c->name, v->engine);
+	volume_put(v);
+	return code ? code : begin_instead(c, "restored");
+}
+
+void volume_flush(struct volume_change *c)
+{
+	if (begin_instead(c, "flushed")) {
+		c->done(c);
+		return;
+	}
 	c->work.run = flush_prepare;
 	pool_post(c->node->pool, &c->work);
 }

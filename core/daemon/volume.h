@@ -102,8 +102,12 @@ void volume_drop(struct volume_change *c);
  * Both call DONE.
  */
 enum cairn_code volume_begin(struct volume_change *c);
+/* The same for a volume that is there, but empty: EXISTS where it is not. It is not served until the end. */
+enum cairn_code volume_begin_empty(struct volume_change *c);
 enum cairn_code volume_fill(struct volume_change *c, struct engine *e, struct cairn_error *error);
 void volume_complete(struct volume_change *c);
 void volume_abandon(struct volume_change *c);
+/* The node ends: give back what C holds between the two. */
+void volume_forget(struct volume_change *c);
 
 #endif

@@ -239,7 +239,7 @@ VERB(snapshot_restore)
 	int fd;
 
 	if (!c->volume) {
-		cairn_fail(&c->error, CAIRN_E_INVALID, "restore makes a new volume, and needs its name");
+		cairn_fail(&c->error, CAIRN_E_INVALID, "restore fills a volume, and needs its name");
 		cairn_hint(&c->error, "cairn snapshot restore --volume NAME %s", a->operand[0].text);
 		return CAIRN_E_INVALID;
 	}

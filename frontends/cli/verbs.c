@@ -287,9 +287,9 @@ static const struct verb snapshot_verbs[] = {
 	  .group = "",
 	  .synopsis = "FILE [PARAMETER=VALUE]...\n- [PARAMETER=VALUE]...",
 	  .help = "make a volume from such a file",
-	  .page = "--volume names the volume, which must not be there yet; it appears when all of the file "
-		  "is in "
-		  "it and its digest is that of the file. Parameters are those of 'cairn volume create'; "
+	  .page = "--volume names the volume, which is new, or empty; it is there when all of the file is in "
+		  "it and its digest "
+		  "is that of the file. Parameters are those of 'cairn volume create'; "
 		  "history, limits and quota come with the file.\n\n"
 		  "  cairn snapshot restore --volume monday --engine memory monday.snap",
 	  .options = create_options,

@@ -34,8 +34,7 @@ static enum cairn_code keep_requests(struct store *s, struct store_load *l)
 		     : code;
 }
 
-enum cairn_code store_flush_into(struct store *s, struct engine *to, struct store_facts *facts,
-				 struct cairn_error *error)
+enum cairn_code store_flush_into(struct store *s, struct engine *to, struct cairn_error *error)
 {
 	struct meta m = s->meta;
 	struct store_load *l;
@@ -55,7 +54,6 @@ enum cairn_code store_flush_into(struct store *s, struct engine *to, struct stor
 	m.rows = l->sum;
 	if (!code)
 		code = load_end(l, &m);
-	read_facts(&m, facts);
 	store_load_close(l);
 	return code;
 }

@@ -65,8 +65,7 @@ void store_load_close(struct store_load *l);
  * revision and the floor raised to it, and the results of requests. Nothing is applied to S meanwhile. FACTS
  * are the new ones.
  */
-enum cairn_code store_flush_into(struct store *s, struct engine *to, struct store_facts *facts,
-				 struct cairn_error *error);
+enum cairn_code store_flush_into(struct store *s, struct engine *to, struct cairn_error *error);
 
 /* Somebody who wants to know what salvage had to leave out: WHAT ("key", "history of", "folder" …) KEY, and
  * why. */

@@ -171,3 +171,25 @@ flush_works() { # on the volume main
   done
   [ "$(cairn put x 1)" != "revision 1" ]
 }
+
+# bats test_tags=slow
+@test "kill -9 around a flush leaves all keys or none, and no folder behind" {
+  requires_engine leveldb
+  start -o volume.engine=leveldb
+  for round in {1..15}; do
+    for i in {1..50}; do echo "put a/$i $round"; done | cairn shell >/dev/null
+    rm -f out
+    cairn volume flush --yes main >out 2>&1 &
+    flush=$!
+    for ((i = 0; i < round * 40; i++)); do :; done
+    cairn_kill
+    kill "$flush" 2>/dev/null || true
+    wait "$flush" || true
+    cairn_start
+    count=$(cairn ls -r | wc -l)
+    [ "$count" -eq 50 ] || [ "$count" -eq 0 ]
+    ! grep -q '^revision' out || [ "$count" -eq 0 ]
+    cairn check >/dev/null
+    [ "$(ls -A n1/data/volumes | wc -l)" -eq 2 ]
+  done
+}

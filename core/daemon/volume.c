@@ -30,6 +30,7 @@
 #define FOLDERS "volumes" /* in the data folder, one for each volume */
 #define ROWS "volumes/"   /* in the system volume, one for each volume */
 #define PENDING "pending"
+#define GONE ".gone-"            /* in front of the name of a folder that is made or removed: no volume's */
 #define TICK_MS 1000             /* how often shards do their background work */
 #define RETRY_MS 1000            /* how often it is looked whether there is room again */
 #define RETRY_FREE (16ull << 20) /* bytes of room */
@@ -389,6 +390,18 @@ static int set_pending(struct volumes *t, const char *name, bool pending)
 	return r;
 }
 
+/* Remove the folder NAME and what is in it; what a crash leaves of it goes with the next start. 0 or -errno.
+ */
+static int drop_folder(struct volumes *t, const char *name)
+{
+	char gone[VOLUME_NAME_MAX + 24 + sizeof(GONE)];
+
+	snprintf(gone, sizeof(gone), GONE "%s", name);
+	if (renameat(t->fd, name, t->fd, gone) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return folder_remove(t->fd, gone);
+}
+
 /* --- the row of a volume in the system volume --- */
 
 static void row_key(const struct volume *v, char *key, size_t size)
@@ -512,10 +525,15 @@ static void create_opened(struct loop_task *t)
 static enum cairn_code make_folder(struct volume_change *c, const char *folder, struct cairn_error *error)
 {
 	struct volumes *t = c->node->volumes;
-	int r = mkdirat(t->fd, folder, 0700) < 0 ? -errno : 0;
+	char made[sizeof(c->volume->folder) + sizeof(GONE)];
+	int r;
 
+	snprintf(made, sizeof(made), GONE "%s", folder);
+	r = mkdirat(t->fd, made, 0700) < 0 ? -errno : 0;
 	if (r == 0)
-		r = set_pending(t, folder, true);
+		r = set_pending(t, made, true);
+	if (r == 0 && renameat(t->fd, made, t->fd, folder) < 0)
+		r = -errno;
 	if (r == 0 && fsync(t->fd) < 0)
 		r = -errno;
 	if (r == 0)
@@ -741,7 +759,7 @@ static void remove_folder(struct pool_task *work)
 {
 	struct volume_change *c =
 		(struct volume_change *)((char *)work - offsetof(struct volume_change, work));
-	int r = folder_remove(c->node->volumes->fd, c->volume->folder);
+	int r = drop_folder(c->node->volumes, c->volume->folder);
 
 	if (r < 0)
 		log_warn(c->node->log, LOG_VOLUME, "a folder cannot be removed now, the next start will",
@@ -1016,7 +1034,7 @@ static void flush_failed(struct volume_change *c)
 	if (c->engine_new.handle)
 		engine_close(&c->engine_new);
 	if (strcmp(n->folder, old->folder) != 0)
-		folder_remove(c->node->volumes->fd, n->folder);
+		drop_folder(c->node->volumes, n->folder);
 	volume_free(n);
 	set_refused(old, NULL);
 	change_done(c);
@@ -1269,7 +1287,7 @@ static void settle_folder(struct node *n, const char *name)
 	} else if (pending) {
 		log_info(n->log, LOG_VOLUME, "a volume that was being made or dropped is removed",
 			 LOG_TEXT("folder", name));
-		folder_remove(t->fd, name);
+		drop_folder(t, name);
 	} else {
 		log_warn(n->log, LOG_VOLUME, "a folder belongs to no volume; it is left alone",
 			 LOG_TEXT("path", t->path), LOG_TEXT("folder", name));
@@ -1282,7 +1300,9 @@ static void settle_folders(struct node *n)
 	struct dirent *d;
 
 	while (dir && (d = readdir(dir)))
-		if (d->d_name[0] != '.' && strcmp(d->d_name, VOLUME_SYSTEM))
+		if (!strncmp(d->d_name, GONE, strlen(GONE)))
+			folder_remove(n->volumes->fd, d->d_name);
+		else if (d->d_name[0] != '.' && strcmp(d->d_name, VOLUME_SYSTEM))
 			settle_folder(n, d->d_name);
 	if (dir)
 		closedir(dir);

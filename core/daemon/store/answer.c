@@ -31,7 +31,7 @@ void answer_record(struct cairn_msg *m, const struct record *r, bool with_value)
 	cairn_msg_u64(m, CAIRN_F_DATA_VERSION, r->data_version);
 	cairn_msg_u64(m, CAIRN_F_TIME, r->head.time_ns);
 	cairn_msg_u64(m, CAIRN_F_CREATE_REVISION, r->create_revision);
-	if (r->previous_revision)
+	if (r->previous_revision && r->previous_revision >= r->since)
 		cairn_msg_u64(m, CAIRN_F_PREVIOUS_REVISION, r->previous_revision);
 	cairn_msg_u64(m, CAIRN_F_FILE_ID, r->file_id);
 	if (r->attributes.len)

@@ -106,8 +106,9 @@ static bool keeps_bytes(enum change_kind change)
 }
 
 /*
- * Without history, what is kept for a reader: R has nothing before it, but the key may have been there before
- * and gone. That tombstone goes into its change row, and R's row leads there.
+ * What is kept for a reader: R has nothing before it, but the key may have been there before and gone. That
+ * tombstone goes into its change row, and R's row leads there; whoever does not read for a pin finds it not
+ * visible, and the answer about R does not show it.
  */
 static int link_grave(struct work *w, struct cairn_slice key, struct record *r)
 {
@@ -116,7 +117,7 @@ static int link_grave(struct work *w, struct cairn_slice key, struct record *r)
 	struct row row;
 	int e;
 
-	if (w->s->meta.history || r->previous_revision)
+	if (!w->s->pinning || r->previous_revision)
 		return 0;
 	e = view_row(w->s, ROW_GONE, key, &row);
 	if (e == 0)
@@ -172,21 +173,27 @@ enum cairn_code history_replaced(struct work *w, struct cairn_slice key, const s
 	return keep_record(w, key, &r, &next->head, held) < 0 ? work_stopped(w) : CAIRN_OK;
 }
 
-/* Put the tombstone T for KEY, in place of one from before history was switched off and on again. */
+/* Put the tombstone T for KEY. One that is still there, not visible, goes into its change row, where reclaim
+ * finds it. */
 static int put_tombstone(struct work *w, struct cairn_slice key, const struct record *t)
 {
 	size_t size = record_size(t);
 	unsigned char *body = view_alloc(w->s, size);
 	struct cairn_slice was;
+	struct record old;
 	struct row row;
 	int e;
 
 	if (!body || view_row(w->s, ROW_GONE, key, &row) < 0)
 		return -ENOMEM;
 	e = view_get(w->s, &row, &was);
-	if (e == 0)
+	if (e == 0 && record_decode(was, &old) < 0)
+		e = view_damaged(w->s, row.key);
+	if (e == 0) {
 		w->s->meta.history_used -= row.key.len + was.len;
-	else if (e != -ENOENT)
+		e = keep(w, key, &old, was, &t->head, true, 0);
+	}
+	if (e < 0 && e != -ENOENT)
 		return e;
 	record_encode(t, body);
 	w->s->meta.history_used += row.key.len + size;
@@ -242,7 +249,10 @@ int history_revive(struct work *w, struct cairn_slice key, struct record *next)
 		return e == -ENOENT ? 0 : e;
 	if (record_decode(body, &t) < 0)
 		return view_damaged(w->s, row.key);
-	if (history_shows_gone(&w->s->meta, &t.head)) {
+	if (!history_shows_gone(&w->s->meta, &t.head)) {
+		if (w->s->pinning) /* a reader may need it where it is */
+			return 0;
+	} else {
 		next->head.version = t.head.version + 1;
 		next->data_version = t.data_version + 1;
 		next->previous_revision = t.head.revision;

@@ -80,7 +80,8 @@ static int go(struct past *p, struct change_place place)
 	return 0;
 }
 
-/* Where no history is kept a record does not know of the tombstone before it, which was left for a reader. */
+/* A key that was made again where its tombstone was not visible does not know of it; for a reader it was
+ * left. */
 static int go_grave(struct past *p)
 {
 	uint64_t revision = p->record.head.revision;

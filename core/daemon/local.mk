@@ -1,12 +1,12 @@
 # The daemon's own parts are a convenience library, so that unit tests link the same objects.
 noinst_LTLIBRARIES += libdaemon.la
 libdaemon_la_SOURCES = %D%/loop.c %D%/loop.h %D%/pool.c %D%/pool.h %D%/log.c %D%/log.h %D%/settings.c %D%/settings.h \
-	%D%/node.c %D%/node.h %D%/shard.c %D%/shard.h %D%/volume.c %D%/volume.h \
+	%D%/node.c %D%/node.h %D%/shard.c %D%/shard.h %D%/overlay.c %D%/overlay.h %D%/volume.c %D%/volume.h \
 	%D%/offline.c %D%/offline.h
 libdaemon_la_CPPFLAGS = $(DAEMON_CPPFLAGS) $(INIH_CFLAGS)
 libdaemon_la_LIBADD = $(UV_LIBS) $(INIH_LIBS)
 
-DAEMON_LIBS = libdaemon.la libloader.la libstore.la libjson.la libbase.la $(JANSSON_LIBS) $(UV_LIBS)
+DAEMON_LIBS = libdaemon.la libjournal.la libloader.la libstore.la libjson.la libbase.la $(JANSSON_LIBS) $(UV_LIBS)
 
 sbin_PROGRAMS += sbin/cairnd
 sbin_cairnd_SOURCES = %D%/main.c
@@ -22,6 +22,11 @@ t_unit_u_shard_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_shard_LDADD = $(DAEMON_LIBS)
 t_unit_u_settings_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_settings_LDADD = $(DAEMON_LIBS)
+
+check_PROGRAMS += t/unit/u-overlay
+TESTS += t/unit/u-overlay
+t_unit_u_overlay_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_overlay_LDADD = $(DAEMON_LIBS)
 
 # An engine whose writes fail on demand, for tests; named by its path.
 check_LTLIBRARIES += t/lib/engine-faulty.la

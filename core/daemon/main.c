@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 #include "config.h"
 #include "control.h"
+#include "journal.h"
 #include "nearest.h"
 #include "offline.h"
 #include "operation.h"
@@ -70,7 +72,9 @@ struct daemon {
 	struct node node;
 	struct settings *settings;
 	struct log *log;
-	bool ending; /* a signal asked for it */
+	bool ending; /* a signal asked for it, or the journal */
+	struct loop_task journal_failed;
+	struct cairn_error failure; /* of the journal, then */
 };
 
 static void add_option(struct getopt_tables *t, const char *name, int letter, bool argument)
@@ -310,6 +314,53 @@ static void on_end(void *arg, int number)
 		control_close(&d->node, on_closed, d);
 }
 
+static void end_failed(struct loop_task *t)
+{
+	struct daemon *d = (struct daemon *)((char *)t - offsetof(struct daemon, journal_failed));
+
+	if (d->ending)
+		return;
+	d->ending = true;
+	notify("STOPPING=1");
+	if (d->node.control)
+		control_close(&d->node, on_closed, d);
+	else
+		loop_stop(d->node.loop);
+}
+
+/* In a thread of the journal's: a sync has failed, and nothing may be promised any more. */
+static void on_journal_failed(void *arg, const struct cairn_error *error)
+{
+	struct daemon *d = arg;
+
+	d->failure = *error;
+	log_error(d->log, LOG_DAEMON, "the daemon ends: the journal cannot be trusted any more",
+		  LOG_TEXT("reason", error->message), LOG_TEXT("hint", error->hint));
+	d->journal_failed.run = end_failed;
+	loop_post(d->node.loop, &d->journal_failed);
+}
+
+static enum cairn_code open_journal(struct daemon *d, struct cairn_error *error)
+{
+	const char *dir = setting_text(d->settings, SETTING_JOURNAL_DIR);
+	char path[PATH_MAX];
+	struct cairn_error notice;
+	enum cairn_code code;
+
+	snprintf(path, sizeof(path), "%s%s", *dir ? dir : d->node.data_dir, *dir ? "" : "/journal");
+	code = journal_open(&d->node.journal,
+			    &(struct journal_options){
+				    .folder = path,
+				    .segment_bytes = setting_number(d->settings, SETTING_JOURNAL_SEGMENT),
+				    .failed = on_journal_failed,
+				    .arg = d,
+			    },
+			    &notice, error);
+	if (notice.message[0])
+		log_warn(d->log, LOG_DAEMON, notice.message);
+	return code;
+}
+
 static void on_hangup(void *arg, int number)
 {
 	struct daemon *d = arg;
@@ -372,6 +423,8 @@ static enum cairn_code run(struct daemon *d, const struct options *o, struct cai
 	if (!code)
 		code = watch_signals(d, error);
 	if (!code)
+		code = open_journal(d, error);
+	if (!code)
 		code = volumes_open(&d->node, error);
 	if (!code)
 		code = control_open(&d->node, error);
@@ -390,8 +443,13 @@ static enum cairn_code run(struct daemon *d, const struct options *o, struct cai
 	d->node.pool = NULL;
 	restores_close(&d->node);
 	volumes_close(&d->node);
+	journal_close(d->node.journal);
 	node_close(&d->node);
 	metrics_free(d->node.metrics);
+	if (!code && d->failure.code) {
+		*error = d->failure;
+		code = error->code;
+	}
 	if (!code)
 		log_info(d->log, LOG_DAEMON, "ended");
 	return code;

@@ -12,6 +12,7 @@
 #include "log.h"
 #include "metrics.h"
 
+struct journal;
 struct volumes;
 struct pool;
 struct control;
@@ -24,6 +25,7 @@ struct node {
 	struct metrics *metrics;
 	struct loop *loop;        /* of the main thread: control socket, timers */
 	struct pool *pool;        /* workers for reads and upkeep that wait for disks */
+	struct journal *journal;  /* of all shards whose writes are synced */
 	struct volumes *volumes;  /* by name, the system volume included */
 	struct control *control;  /* the control socket */
 	struct restore *restores; /* volumes that are being made from streams; of the loop's thread */

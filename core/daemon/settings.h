@@ -55,6 +55,10 @@ enum setting_type {
 	  "most connections at one time") \
 	X(CONTROL_IN_FLIGHT, "control", "in-flight", NUMBER, "1024", 1, 65536, SETTING_LIVE, 0, NULL, \
 	  "most requests under way on one connection; more are not read until some are answered") \
+	X(JOURNAL_DIR, "journal", "dir", PATH, "", 0, 0, SETTING_RESTART, 0, NULL, \
+	  "folder of the journal, for a disk of its own; journal in the data folder unless given") \
+	X(JOURNAL_SEGMENT, "journal", "segment", SIZE, "64M", 65536, 1ull << 30, SETTING_RESTART, 0, NULL, \
+	  "size of one file of the journal") \
 	X(VOLUME_ENGINE, "volume", "engine", TEXT, "", 0, 0, SETTING_RESTART, 'e', "engine", \
 	  "engine of new volumes: a name, or the path of a plugin; leveldb where it is there, else memory") \
 	X(VOLUME_PARAMETERS, "volume", "parameters", TEXT, "", 0, 0, SETTING_RESTART, 0, NULL, \

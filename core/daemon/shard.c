@@ -16,7 +16,9 @@
 #include <stdlib.h>
 #include "clock.h"
 #include "engine.h"
+#include "journal.h"
 #include "le.h"
+#include "overlay.h"
 #include "pool.h"
 #include "volume.h"
 #include "banned.h"
@@ -25,6 +27,9 @@
 #define STEP_NS 500000          /* longest time that a loop gives to a shard in one turn */
 #define APPLY_MAX 256           /* commands of one engine batch */
 #define APPLY_BYTES (8u << 20)  /* and their bytes */
+#define FLUSH_BYTES (8u << 20)  /* the overlay is flushed when it holds this much */
+#define FLUSH_NS 1000000000u    /* or this old */
+#define HOLD_BYTES (32u << 20)  /* and waited for when it holds this much */
 #define FULL_NS 60000000000u    /* how long the last refusal for want of room counts as a state */
 #define SMALL_BYTES (16u << 10) /* a command up to here may be applied in a loop */
 
@@ -38,7 +43,9 @@ struct shard {
 	void *instance;
 	struct cairn_replication_host host;
 	bool in_loop; /* the engine never waits: small commands are applied by whoever steps */
-	bool sync;    /* batches are on disk before they are answered */
+	bool sync;    /* writes are on disk before they are answered: */
+	struct journal_shard *journal; /* in the journal; the engine is an overlay, flushed later. NULL: in
+					  the engine */
 
 	_Atomic(struct shard_write *) inbox; /* handed in, newest first; any thread */
 	_Atomic bool step;                   /* the step flag */
@@ -52,8 +59,12 @@ struct shard {
 	/* Of the holder of the step flag. */
 	struct shard_write *waiting, **waiting_last; /* off the inbox, oldest first, not proposed yet */
 	struct shard_write *log, **log_last;         /* appended, not committed yet, in order */
-	struct cairn_event events[STEP_MAX + 2];
-	uint64_t token;         /* of a persist that was asked for and not answered; 0: none */
+	struct shard_write *unsaved; /* the first of LOG that the journal has not been given */
+	struct cairn_event events[STEP_MAX + 3];
+	uint64_t token; /* of a persist that was asked for and not answered; 0: none */
+	_Atomic uint64_t
+		saved; /* token of the newest persist that the journal has done; 0: told. Any thread */
+	_Atomic bool unsavable; /* the journal has failed, and LOG is to be given up. Any thread */
 	_Atomic uint64_t told;  /* the applied index that the module knows */
 	uint64_t stamp_ns;      /* the last stamp, by the store's clock */
 	uint64_t stamp_boot_ns; /* CLOCK_BOOTTIME when it was given */
@@ -69,6 +80,9 @@ struct shard {
 
 	_Atomic uint64_t give_up; /* the floor that history needs, or 0 */
 	struct shard_write floor; /* the command that raises it */
+	struct pool_task flush;   /* brings the overlay into the engine, */
+	_Atomic bool flushing;    /* which is under way */
+	_Atomic bool no_room;     /* and failed the last time, since the disk is full */
 	_Atomic bool raising;     /* that is under way */
 
 	/* Of the holder of the apply flag. */
@@ -92,6 +106,8 @@ static void host_free(void *arg, void *p)
 	free(p);
 }
 
+static enum cairn_code flush(struct shard *s);
+
 static void release(struct shard *s)
 {
 	void (*closed)(void *arg);
@@ -103,6 +119,8 @@ static void release(struct shard *s)
 	arg = s->closed_arg;
 	if (s->instance)
 		s->module->close(s->instance);
+	if (s->store && s->journal && !s->stopped)
+		flush(s);
 	if (s->store)
 		store_close(s->store);
 	if (s->engine.handle)
@@ -185,6 +203,66 @@ static void note_full(struct shard *s, const struct cairn_error *error)
 		cairn_error_prefix(&s->full, "volume %s on node %s refuses writes", s->name, s->node->name);
 	}
 	pthread_mutex_unlock(&s->lock);
+}
+
+/* Bring what the overlay holds into the engine; then the journal needs not keep it. */
+static enum cairn_code flush(struct shard *s)
+{
+	struct overlay_facts facts;
+	struct cairn_error error = { 0 };
+	int e = overlay_flush(&s->engine, &error);
+
+	s->no_room = e == -ENOSPC;
+	if (s->no_room) {
+		note_full(s, &error);
+		return CAIRN_E_FULL;
+	}
+	if (e < 0) {
+		error.code = error.code ? error.code : cairn_error_from_errno(-e);
+		stop(s, &error);
+		return error.code;
+	}
+	overlay_facts(&s->engine, &facts);
+	journal_release(s->journal, facts.flushed.index);
+	return CAIRN_OK;
+}
+
+static void flush_task(struct pool_task *t)
+{
+	struct shard *s = (struct shard *)((char *)t - offsetof(struct shard, flush));
+
+	if (!s->stopped)
+		flush(s);
+	s->flushing = false;
+	release(s);
+}
+
+/* Have a worker flush the overlay where it holds much, or for long. From any thread. */
+static void maybe_flush(struct shard *s)
+{
+	struct overlay_facts facts;
+
+	if (!s->journal || s->stopped)
+		return;
+	overlay_facts(&s->engine, &facts);
+	if (!facts.since_ns || (facts.bytes < FLUSH_BYTES && clock_boot_ns() - facts.since_ns < FLUSH_NS) ||
+	    atomic_exchange(&s->flushing, true))
+		return;
+	use(s);
+	s->flush.run = flush_task;
+	pool_post(s->node->pool, &s->flush);
+}
+
+/* In a worker, before more is applied: wait while the overlay holds too much. */
+static void hold_back(struct shard *s)
+{
+	struct overlay_facts facts;
+
+	if (!s->journal)
+		return;
+	overlay_facts(&s->engine, &facts);
+	if (facts.bytes > HOLD_BYTES)
+		flush(s);
 }
 
 enum cairn_code shard_may_read(struct shard *s, struct cairn_error *error)
@@ -294,7 +372,7 @@ static enum cairn_code apply_commands(struct shard *s, struct shard_write *batch
 							   .answer = &w->answer,
 							   .error = &w->error };
 	}
-	return store_apply(s->store, s->commands, n, s->sync, error);
+	return store_apply(s->store, s->commands, n, s->sync && !s->journal, error);
 }
 
 /* BATCH is in: answer it. */
@@ -339,7 +417,7 @@ static void apply_batch(struct shard *s, struct shard_write *batch)
 		stop(s, &error);
 		fail_batch(batch, &error);
 	} else {
-		if (s->full.code)
+		if (s->full.code && !s->no_room)
 			note_full(s, NULL);
 		complete_batch(s, batch);
 	}
@@ -355,7 +433,7 @@ static bool reclaim(struct shard *s)
 
 	if (!s->reclaim || shard_health(s, &error))
 		return false;
-	code = store_reclaim(s->store, clock_boot_ns(), s->sync, &more, &error);
+	code = store_reclaim(s->store, clock_boot_ns(), s->sync && !s->journal, &more, &error);
 	if (code && code != CAIRN_E_FULL) {
 		error.code = code;
 		stop(s, &error);
@@ -395,10 +473,17 @@ static void apply_all(struct shard *s, bool worker)
 			job->run(job, s);
 			continue;
 		}
+		if (worker)
+			hold_back(s);
 		if (!shard_health(s, &why)) {
 			apply_batch(s, batch);
+			maybe_flush(s);
 			if (worker)
 				reclaim(s);
+			continue;
+		}
+		if (s->journal) { /* that has it, and gives it back when the shard is opened again */
+			fail_batch(batch, &why);
 			continue;
 		}
 		while (batch) { /* committed, but the engine has seen nothing of it */
@@ -543,6 +628,7 @@ void shard_tick(struct shard *s)
 	struct store_facts facts;
 	bool mine;
 
+	maybe_flush(s);
 	store_facts(s->store, &facts);
 	if (s->stopped || !facts.reclaims)
 		return;
@@ -566,6 +652,64 @@ static void on_append(struct shard *s, const struct cairn_entry *e)
 	w->next = NULL;
 	*s->log_last = w;
 	s->log_last = &w->next;
+	if (!s->unsaved)
+		s->unsaved = w;
+}
+
+/* A persist on its way through the journal. */
+struct saving {
+	struct journal_request request;
+	struct shard *shard;
+	uint64_t token;
+	struct journal_entry entries[];
+};
+
+static void kick(struct shard *s);
+
+/* In the journal's thread. */
+static void saved(struct journal_request *r)
+{
+	struct saving *x = (struct saving *)((char *)r - offsetof(struct saving, request));
+	struct shard *s = x->shard;
+
+	if (r->error.code) {
+		if (r->error.code == CAIRN_E_FULL)
+			r->error.code = CAIRN_E_UNAVAILABLE; /* it goes on when the shard is opened again */
+		stop(s, &r->error);
+		s->unsavable = true;
+	} else {
+		s->saved = x->token;
+	}
+	kick(s);
+	free(x);
+	release(s);
+}
+
+/* Hand what was appended since the last time to the journal. */
+static void save(struct shard *s, uint64_t token)
+{
+	struct saving *x;
+	struct cairn_error error;
+	size_t n = 0;
+
+	for (struct shard_write *w = s->unsaved; w; w = w->next)
+		n++;
+	x = calloc(1, sizeof(*x) + n * sizeof(*x->entries));
+	if (!x) {
+		cairn_fail(&error, CAIRN_E_INTERNAL, "no memory for the journal");
+		stop(s, &error);
+		s->unsavable = true;
+		return;
+	}
+	x->shard = s;
+	x->token = token;
+	x->request = (struct journal_request){ .shard = s->journal, .entries = x->entries, .done = saved };
+	for (struct shard_write *w = s->unsaved; w; w = w->next)
+		x->entries[x->request.count++] =
+			(struct journal_entry){ w->place.index, w->place.term, cairn_msg_slice(&w->command) };
+	s->unsaved = NULL;
+	use(s);
+	journal_append(s->node->journal, &x->request);
 }
 
 /* Move the entries up to LAST from the log to the apply queue. */
@@ -598,9 +742,11 @@ static void host_effect(void *arg, const struct cairn_effect *e)
 	case CAIRN_EFFECT_APPEND:
 		on_append(s, &e->entry);
 		break;
-	case CAIRN_EFFECT_PERSIST: /* the synced engine batch stands in for a journal: nothing is answered
-				      before it */
-		s->token = e->token;
+	case CAIRN_EFFECT_PERSIST: /* without the journal nothing is answered before the engine has it */
+		if (s->journal)
+			save(s, e->token);
+		else
+			s->token = e->token;
 		break;
 	case CAIRN_EFFECT_APPLY:
 		on_commit(s, e->last);
@@ -671,12 +817,29 @@ static void take_inbox(struct shard *s)
 	}
 }
 
+/* Whether W is of the kind that makes room. */
+static bool frees(const struct shard_write *w)
+{
+	unsigned op = cairn_message_number(cairn_msg_slice(&w->command));
+
+	return op == CAIRN_OP_DELETE || op == CAIRN_OP_DELETE_PREFIX || op == CAIRN_OP_PURGE;
+}
+
 /* Make W an event, or answer it where it cannot be proposed. Returns whether it is one. */
 static bool propose(struct shard *s, struct shard_write *w, uint64_t now, struct cairn_event *e)
 {
 	struct cairn_error error;
 
 	if (shard_health(s, &error)) {
+		refuse(w, &error);
+		return false;
+	}
+	if (s->no_room && !frees(w)) {
+		cairn_fail(
+			&error, CAIRN_E_FULL,
+			"volume %s on node %s takes no writes, and this one did not happen: the disk is full",
+			s->name, s->node->name);
+		cairn_hint(&error, "make room on the disk; writing goes on by itself then");
 		refuse(w, &error);
 		return false;
 	}
@@ -700,7 +863,7 @@ static bool propose(struct shard *s, struct shard_write *w, uint64_t now, struct
 	return true;
 }
 
-/* The events that are due, at most STEP_MAX + 2. */
+/* The events that are due, at most STEP_MAX + 3. */
 static size_t gather(struct shard *s, uint64_t now)
 {
 	uint64_t applied = s->applied;
@@ -710,7 +873,18 @@ static size_t gather(struct shard *s, uint64_t now)
 		s->events[n++] = (struct cairn_event){ .kind = CAIRN_EVENT_STORED,
 						       .token = s->token,
 						       .now_us = now / 1000 };
+	s->token = atomic_exchange(&s->saved, 0);
+	if (s->token)
+		s->events[n++] = (struct cairn_event){ .kind = CAIRN_EVENT_STORED,
+						       .token = s->token,
+						       .now_us = now / 1000 };
 	s->token = 0;
+	if (s->unsavable) {
+		fail_batch(s->log, &s->reason);
+		s->log = s->unsaved = NULL;
+		s->log_last = &s->log;
+		s->unsavable = false;
+	}
 	if (applied != s->told)
 		s->events[n++] = (struct cairn_event){ .kind = CAIRN_EVENT_APPLIED,
 						       .index = applied,
@@ -747,7 +921,7 @@ static void step_once(struct shard *s, size_t count)
 /* What gather() would find. */
 static bool is_due(struct shard *s)
 {
-	return s->token || s->waiting || s->applied != s->told ||
+	return s->token || s->saved || s->unsavable || s->waiting || s->applied != s->told ||
 		atomic_load_explicit(&s->inbox, memory_order_relaxed);
 }
 
@@ -781,8 +955,20 @@ static void step_all(struct shard *s, struct loop *l)
 		}
 		atomic_store_explicit(&s->step, false, memory_order_seq_cst);
 		/* Who had something for us before that moment may have found the flag taken. */
-	} while ((s->inbox || s->applied != s->told) && !atomic_exchange(&s->step, true));
+	} while ((s->inbox || s->saved || s->unsavable || s->applied != s->told) &&
+		 !atomic_exchange(&s->step, true));
 	release(s);
+}
+
+/* From any thread: have the node's loop step. */
+static void kick(struct shard *s)
+{
+	if (atomic_exchange(&s->step, true))
+		return;
+	use(s);
+	s->turn_loop = s->node->loop;
+	s->turn.run = turn;
+	loop_post(s->node->loop, &s->turn);
 }
 
 void shard_write(struct shard *s, struct shard_write *w)
@@ -860,9 +1046,79 @@ static enum cairn_code open_engine(struct shard *s, const struct shard_options *
 	s->in_loop = !s->sync && !(caps & CAIRN_ENGINE_BLOCKING);
 	if (s->engine.ops.key_max && settings.key_max >= s->engine.ops.key_max)
 		settings.key_max = s->engine.ops.key_max - 1; /* the row's tag is in front */
+	if (s->sync && s->node->journal) {
+		struct engine upper;
+
+		s->journal = journal_attach(s->node->journal, shard_id(s->folder));
+		if (!s->journal || overlay_open(&upper, &s->engine) < 0)
+			return cairn_fail(error, CAIRN_E_INTERNAL, "no memory for the engine's overlay");
+		s->engine = upper;
+	}
 	if (settings.history == STORE_HISTORY_AUTO)
 		settings.history = caps & CAIRN_ENGINE_DURABLE ? 8 : 0;
 	return store_open(&s->store, &s->engine, &settings, error);
+}
+
+uint64_t shard_id(const char *folder)
+{
+	const char *name = strrchr(folder, '/');
+	uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a: the names are random and never used again */
+
+	for (name = name ? name + 1 : folder; *name; name++)
+		hash = (hash ^ (unsigned char)*name) * 0x100000001b3u;
+	return hash;
+}
+
+struct replay {
+	struct shard *shard;
+	struct cairn_error *error;
+	uint64_t count;
+};
+
+static int replay_entry(void *arg, const struct journal_entry *e)
+{
+	struct replay *r = arg;
+	struct shard *s = r->shard;
+	struct store_command command = { .position = { e->index, e->term }, .message = e->command };
+	enum cairn_code code = store_apply(s->store, &command, 1, false, r->error);
+
+	if (!code && ++r->count % 1024 == 0) {
+		hold_back(s);
+		code = shard_health(s, r->error);
+	}
+	return code;
+}
+
+/* Apply what the journal has beyond the engine. */
+static enum cairn_code replay(struct shard *s, struct cairn_error *error)
+{
+	struct journal_extent x = journal_extent(s->journal);
+	struct replay r = { s, error, 0 };
+	struct store_facts facts;
+	enum cairn_code code;
+	int stopped = 0;
+
+	store_facts(s->store, &facts);
+	if (x.last <= facts.position.index) {
+		journal_release(s->journal, facts.position.index);
+		return CAIRN_OK;
+	}
+	if (x.first > facts.position.index + 1) {
+		cairn_fail(
+			error, CAIRN_E_CORRUPT,
+			"the engine stands at entry %llu and the journal begins at entry %llu: those between "
+			"are missing",
+			(unsigned long long)facts.position.index, (unsigned long long)x.first);
+		cairn_hint(error, "put the engine's folder and the journal's back from one copy");
+		return CAIRN_E_CORRUPT;
+	}
+	code = journal_read(s->journal, facts.position.index + 1, x.last, replay_entry, &r, &stopped, error);
+	if (!code && stopped)
+		code = (enum cairn_code)stopped;
+	if (!code)
+		log_info(s->node->log, LOG_VOLUME, "the journal was replayed", LOG_TEXT("volume", s->name),
+			 LOG_NUMBER("from", facts.position.index + 1), LOG_NUMBER("to", x.last));
+	return code;
 }
 
 /* Tell the module where the store stands, and start the clock there: it never goes back. */
@@ -910,6 +1166,8 @@ enum cairn_code shard_open(struct shard **out, struct node *n, const struct shar
 	snprintf(s->name, sizeof(s->name), "%s", o->name);
 	snprintf(s->folder, sizeof(s->folder), "%s", o->folder);
 	code = open_engine(s, o, error);
+	if (!code && s->journal)
+		code = replay(s, error);
 	if (!code)
 		code = open_module(s, o->replication, error);
 	if (!code)

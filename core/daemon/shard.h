@@ -72,6 +72,9 @@ enum cairn_code shard_notice(struct shard *s, struct cairn_error *error);
 /* What an answered write is worth: "synced" (on disk), "unsynced" (the engine has it), "memory". Static. */
 const char *shard_promise(const struct shard *s);
 
+/* The number in the journal of the shard in FOLDER (its last part counts). */
+uint64_t shard_id(const char *folder);
+
 /* What a shard is made of. All memory stays the caller's, and is not needed after shard_open. */
 struct shard_options {
 	const char *name;              /* of its volume, for sentences and the log */

@@ -23,6 +23,7 @@
 #include <unistd.h>
 #include "engine.h"
 #include "files.h"
+#include "journal.h"
 #include "snapshot.h"
 #include "volume.h"
 #include "banned.h"
@@ -1360,6 +1361,14 @@ static enum cairn_code make_main(struct node *n, struct cairn_error *error)
 	return c.error.code;
 }
 
+/* Also of a volume that could not be opened. */
+static void keep_journal(void *arg, struct volume *v)
+{
+	struct node *n = arg;
+
+	journal_attach(n->journal, shard_id(v->folder));
+}
+
 enum cairn_code volumes_open(struct node *n, struct cairn_error *error)
 {
 	struct volumes *t = calloc(1, sizeof(*t));
@@ -1384,6 +1393,9 @@ enum cairn_code volumes_open(struct node *n, struct cairn_error *error)
 	if (code)
 		return code;
 	settle_folders(n);
+	volumes_each(n, keep_journal, n);
+	journal_attach(n->journal, shard_id(VOLUME_SYSTEM));
+	journal_drop_others(n->journal);
 	r = loop_timer_new(n->loop, tick, n, &t->tick);
 	if (r < 0)
 		return cairn_fail(error, CAIRN_E_INTERNAL, "no timer: %s", strerror(-r));

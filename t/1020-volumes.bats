@@ -101,7 +101,7 @@ names() { op volume-list "" | grep -o '{"name":"[^"]*","engine"' | cut -d'"' -f4
 
 @test "a damaged volume is refused with file and reason, and does not stop the others" {
   requires_engine leveldb
-  cairn_node
+  cairn_node -o volume.through=yes
   op volume-create '"name":"other"'
   for i in $(seq 20); do put main "k$i" "$(printf '%0300d' "$i")" >/dev/null; done
   put other k fine

@@ -5,7 +5,7 @@ setup() {
   load lib/cairn.bash
   requires_engine leveldb
   requires_program cairn
-  cairn_node -o volume.engine=leveldb
+  cairn_node -o volume.engine=leveldb -o volume.through=yes
   for i in 1 2 3 4 5; do
     head -c 3000 /dev/urandom >"$cairn_root/k$i"
     cairn put "k$i" - <"$cairn_root/k$i"

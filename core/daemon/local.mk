@@ -33,7 +33,7 @@ check_LTLIBRARIES += t/lib/engine-faulty.la
 t_lib_engine_faulty_la_SOURCES = t/lib/engine-faulty.c
 t_lib_engine_faulty_la_LDFLAGS = $(PLUGIN_LDFLAGS) -rpath /nowhere
 
-BATS += t/1000-daemon.bats t/1010-settings.bats t/1020-volumes.bats t/3000-replication-none.bats
+BATS += t/1000-daemon.bats t/1010-settings.bats t/1020-volumes.bats t/3000-replication-none.bats t/3010-journal.bats
 dist_doc_DATA += %D%/examples/laptop.conf %D%/examples/server.conf %D%/examples/cache.conf
 
 check_PROGRAMS += t/lib/crashload

@@ -74,6 +74,8 @@ enum setting_type {
 	  NULL, "longest value of new volumes, in bytes") \
 	X(VOLUME_FOLDERS, "volume", "folders", BOOL, "yes", 0, 0, SETTING_RESTART, 0, NULL, \
 	  "new volumes keep rows about folders; without them they cannot be mounted") \
+	X(VOLUME_THROUGH, "volume", "through", BOOL, "no", 0, 0, SETTING_RESTART, 0, NULL, \
+	  "new volumes answer a write when the engine itself has it on disk; with no, when the journal has") \
 	X(VOLUME_HISTORY, "volume", "history", TEXT, "auto", 0, 0, SETTING_RESTART, 0, NULL, \
 	  "newest versions of each key that new volumes keep; 0: none; auto: 8 where the engine is durable") \
 	X(VOLUME_HISTORY_AGE, "volume", "history-age", TEXT, "24h", 0, 0, SETTING_RESTART, 0, NULL, \

@@ -664,8 +664,6 @@ struct saving {
 	struct journal_entry entries[];
 };
 
-static void kick(struct shard *s);
-
 /* In the journal's thread. */
 static void saved(struct journal_request *r)
 {
@@ -680,7 +678,7 @@ static void saved(struct journal_request *r)
 	} else {
 		s->saved = x->token;
 	}
-	kick(s);
+	try_step(s, NULL);
 	free(x);
 	release(s);
 }
@@ -960,17 +958,6 @@ static void step_all(struct shard *s, struct loop *l)
 	release(s);
 }
 
-/* From any thread: have the node's loop step. */
-static void kick(struct shard *s)
-{
-	if (atomic_exchange(&s->step, true))
-		return;
-	use(s);
-	s->turn_loop = s->node->loop;
-	s->turn.run = turn;
-	loop_post(s->node->loop, &s->turn);
-}
-
 void shard_write(struct shard *s, struct shard_write *w)
 {
 	struct shard_write *head = atomic_load_explicit(&s->inbox, memory_order_relaxed);
@@ -1046,7 +1033,7 @@ static enum cairn_code open_engine(struct shard *s, const struct shard_options *
 	s->in_loop = !s->sync && !(caps & CAIRN_ENGINE_BLOCKING);
 	if (s->engine.ops.key_max && settings.key_max >= s->engine.ops.key_max)
 		settings.key_max = s->engine.ops.key_max - 1; /* the row's tag is in front */
-	if (s->sync && s->node->journal) {
+	if (s->sync && !o->through && s->node->journal) {
 		struct engine upper;
 
 		s->journal = journal_attach(s->node->journal, shard_id(s->folder));

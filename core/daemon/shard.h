@@ -83,7 +83,8 @@ struct shard_options {
 	const char *replication;       /* name of the module */
 	const char *const *parameters; /* "key=value" of the engine */
 	size_t parameter_count;
-	bool sync;                      /* a write is answered when a durable engine has it on disk */
+	bool sync;                      /* a write is answered when it is on disk: */
+	bool through;                   /* in a durable engine, not in the node's journal */
 	struct store_settings settings; /* of a new store; key_max is lowered to what the engine has */
 	/* Called once if the shard stops, in the thread that noticed; shard_health says why. May be NULL. */
 	void (*stopped)(void *arg);

@@ -53,6 +53,8 @@ static const struct cairn_param volume_params[] = {
 	  "keep rows about folders; without them it cannot be mounted" },
 	{ "key-max", CAIRN_PARAM_SIZE, "4K", false, "longest key" },
 	{ "value-limit", CAIRN_PARAM_SIZE, "64M", false, "longest value" },
+	{ "through", CAIRN_PARAM_BOOL, "no", false,
+	  "the engine itself has a write on disk before it is answered, not the journal" },
 	{ "history", CAIRN_PARAM_TEXT, "auto", false, "newest versions of a key that are kept" },
 	{ "history-age", CAIRN_PARAM_TEXT, "24h", false, "and all that were replaced within this time" },
 	{ "history-bytes", CAIRN_PARAM_TEXT, "0", false, "beyond which the oldest history is given up" },
@@ -64,6 +66,7 @@ enum {
 	PARAM_FOLDERS,
 	PARAM_KEY_MAX,
 	PARAM_VALUE_LIMIT,
+	PARAM_THROUGH,
 	PARAM_HISTORY, /* from here on: settings of the store that may change later */
 	PARAM_HISTORY_AGE,
 	PARAM_HISTORY_BYTES,
@@ -187,6 +190,7 @@ static enum cairn_code open_shard(struct volume *v, bool durable, struct engine 
 							   .parameters = engines,
 							   .parameter_count = others,
 							   .sync = own[PARAM_SYNC].number,
+							   .through = own[PARAM_THROUGH].number,
 							   .settings = settings,
 							   .stopped = shard_stopped,
 							   .arg = v,
@@ -579,9 +583,9 @@ static bool collect_parameters(struct volume *v, const struct volume_change *c, 
 	char text[64];
 	bool good = true;
 	static const enum setting from[PARAM_COUNT] = {
-		SETTING_VOLUME_SYNC,          SETTING_VOLUME_FOLDERS, SETTING_VOLUME_KEY_MAX,
-		SETTING_VOLUME_VALUE_LIMIT,   SETTING_VOLUME_HISTORY, SETTING_VOLUME_HISTORY_AGE,
-		SETTING_VOLUME_HISTORY_BYTES, SETTING_VOLUME_QUOTA
+		SETTING_VOLUME_SYNC,        SETTING_VOLUME_FOLDERS,       SETTING_VOLUME_KEY_MAX,
+		SETTING_VOLUME_VALUE_LIMIT, SETTING_VOLUME_THROUGH,       SETTING_VOLUME_HISTORY,
+		SETTING_VOLUME_HISTORY_AGE, SETTING_VOLUME_HISTORY_BYTES, SETTING_VOLUME_QUOTA
 	};
 
 	for (size_t i = 0; i < PARAM_COUNT; i++) {
@@ -760,8 +764,12 @@ static void remove_folder(struct pool_task *work)
 {
 	struct volume_change *c =
 		(struct volume_change *)((char *)work - offsetof(struct volume_change, work));
+	struct journal *j = c->node->journal;
+	struct journal_shard *log = j ? journal_attach(j, shard_id(c->volume->folder)) : NULL;
 	int r = drop_folder(c->node->volumes, c->volume->folder);
 
+	if (log)
+		journal_drop(log);
 	if (r < 0)
 		log_warn(c->node->log, LOG_VOLUME, "a folder cannot be removed now, the next start will",
 			 LOG_TEXT("folder", c->volume->folder), LOG_TEXT("reason", strerror(-r)));
@@ -1393,9 +1401,11 @@ enum cairn_code volumes_open(struct node *n, struct cairn_error *error)
 	if (code)
 		return code;
 	settle_folders(n);
-	volumes_each(n, keep_journal, n);
-	journal_attach(n->journal, shard_id(VOLUME_SYSTEM));
-	journal_drop_others(n->journal);
+	if (n->journal) {
+		volumes_each(n, keep_journal, n);
+		journal_attach(n->journal, shard_id(VOLUME_SYSTEM));
+		journal_drop_others(n->journal);
+	}
 	r = loop_timer_new(n->loop, tick, n, &t->tick);
 	if (r < 0)
 		return cairn_fail(error, CAIRN_E_INTERNAL, "no timer: %s", strerror(-r));

@@ -43,7 +43,7 @@ bool text_moment(const char *text, uint64_t now_ns, uint64_t *ns)
 		"%Y-%m-%d",          "%H:%M:%S",          "%H:%M"
 	};
 	uint64_t ago_ms, fraction;
-	long zone;
+	long zone = 0;
 
 	if (text_duration(text, &ago_ms)) {
 		*ns = now_ns / 1000000 > ago_ms ? now_ns - ago_ms * 1000000 : 0;

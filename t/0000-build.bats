@@ -42,6 +42,7 @@ needed() { readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'; }
 
 # bats test_tags=build
 @test "a minimal build needs libuv and jansson only" {
+  [ ! -e "$CAIRN_SOURCE/config.status" ] || skip "the source folder is configured itself: no build beside it is possible"
   cd "$cairn_root"
   cairn_node -o volume.engine=memory
   yes | head -c 100000 | cairn put k -

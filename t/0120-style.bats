@@ -25,7 +25,7 @@ sources() { find core plugins frontends t -name '*.[ch]' | sort; }
 }
 
 @test "no word marks unfinished work" {
-  run grep -nEw 'TODO|FIXME|XXX|HACK' -r core plugins frontends scripts man --include='*'
+  run grep -InEw 'TODO|FIXME|XXX|HACK' -r core plugins frontends scripts man --include='*'
   [ "$status" -ne 0 ] || { echo "$output"; false; }
 }
 

@@ -36,6 +36,23 @@ setup() {
   [ "$status" -eq 2 ]
 }
 
+@test "a file of a mount is a key of the mount's node, whatever the environment names" {
+  cairn_mount
+  cairn put precious 1
+  cairn_options[n2]='-o volume.engine=memory'
+  mkdir "$cairn_root/n2"
+  cairn_start n2
+  other=unix:$cairn_root/n2/socket
+  cairn -s "$other" put precious 2
+  [ "$(CAIRN_SERVER=$other cairn get "$CAIRN_MOUNT/precious")" = 1 ]
+  run cairn -s "$other" del "$CAIRN_MOUNT/precious"
+  [ "$status" -eq 2 ]
+  [[ "$output" == *"lies on a mount of $CAIRN_SERVER, not of $other"* ]] || { echo "$output"; false; }
+  CAIRN_SERVER=$other cairn del "$CAIRN_MOUNT/precious"
+  [ ! -e "$CAIRN_MOUNT/precious" ]
+  [ "$(cairn -s "$other" get precious)" = 2 ]
+}
+
 @test "elsewhere a path is a key like any other" {
   cairn put /app/port 1
   cairn put ./x 2

@@ -2,8 +2,8 @@
 coverage:
 if WITH_COVERAGE
 	-$(MAKE) check
-	lcov --quiet --capture --no-external --base-directory $(abs_top_srcdir) --directory . \
-		--directory $(abs_top_srcdir)/core --output-file coverage.info
+	top=$$(cd $(abs_top_srcdir) && pwd -P) && lcov --quiet --capture --no-external --base-directory $$top \
+		--directory . --directory $$top/core --output-file coverage.info
 	lcov --quiet --remove coverage.info '*/t/*' --output-file coverage.info
 	genhtml --quiet --output-directory coverage coverage.info
 	@echo "coverage/index.html"

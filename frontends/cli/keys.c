@@ -68,13 +68,32 @@ static char *mount_fact(const char *path, const char *name)
 	return n > 0 ? strndup(text, (size_t)n) : NULL;
 }
 
-/* The mount at PATH shows a volume of some servers: those are meant, unless others are asked for. */
+/* The mount at PATH shows keys of some servers: those are meant, whatever the environment says; others that
+ * were asked for, or that a shell talks to, are refused. */
+static enum cairn_code take_server(struct cli *c, const char *path)
+{
+	char *server = mount_fact(path, "user.cairn.server");
+	const char *given = c->servers ? c->servers : c->client ? getenv("CAIRN_SERVER") : NULL;
+
+	if (server && !given && !c->client) {
+		c->servers = c->mount_servers = server;
+		return CAIRN_OK;
+	}
+	if (server && given && strcmp(server, given) != 0)
+		cairn_fail(&c->error, CAIRN_E_INVALID, "%.150s lies on a mount of %.80s, not of %.80s", path,
+			   server, given);
+	free(server);
+	return c->error.code;
+}
+
+/* The same for its volume. */
 static enum cairn_code take_mount(struct cli *c, const char *path)
 {
-	char *volume = mount_fact(path, "user.cairn.volume");
+	char *volume;
 
-	if (!c->servers && !c->client && !getenv("CAIRN_SERVER"))
-		c->servers = c->mount_servers = mount_fact(path, "user.cairn.server");
+	if (take_server(c, path) != CAIRN_OK)
+		return c->error.code;
+	volume = mount_fact(path, "user.cairn.volume");
 	if (!volume || strcmp(volume, c->volume ? c->volume : "main") == 0) {
 		free(volume);
 	} else if (c->volume) {

@@ -88,6 +88,9 @@ page() { mandoc -T ascii -O width=200 "$1" | col -b; }
   mkdir -p "$cairn_root/tour/run"
   cd "$cairn_root/tour"
   cairn_mount_at "$PWD/run/mnt"
+  # What quickstart has written by then.
+  echo hello >run/mnt/greeting
+  cairn put app/port 8080
   sed -n '/^```console$/,/^```$/p' "$CAIRN_SOURCE/README.md" | sed '1d;$d' >wanted
   while IFS= read -r line <&7; do
     case $line in

@@ -82,6 +82,10 @@ get() { printf '{"id":1,"op":"get","args":{"key":"%s"}}\n' "$1" | ask; }
   : >"$node/data/node"
   run cairnd --data "$node/data" --socket "$node/socket"
   [ "$status" -eq 9 ]
+  rm "$node/data/node"
+  run cairnd --data "$node/data" --socket "$node/socket"
+  [ "$status" -eq 9 ]
+  [[ "$output" == *"damaged: it is gone, and there are volumes beside its place"* ]]
 }
 
 @test "a data folder that cannot be used is a sentence" {
@@ -160,6 +164,10 @@ for _ in range(2):
 
 @test "the pid file is there while the daemon runs" {
   cairn_node --pid-file "$cairn_root/pid"
+  [ "$(cat "$cairn_root/pid")" = "$(cairn_pid n1)" ]
+  run cairnd --data "$cairn_root/other" --socket "$cairn_root/other.sock" --pid-file "$cairn_root/pid"
+  [ "$status" -eq 5 ]
+  [[ "$output" == *"the pid file $cairn_root/pid is that of cairnd $(cairn_pid n1), which runs"* ]] || { echo "$output"; false; }
   [ "$(cat "$cairn_root/pid")" = "$(cairn_pid n1)" ]
   cairn_stop
   [ ! -e "$cairn_root/pid" ]

@@ -275,6 +275,10 @@ anonymous() { awk '/RssAnon/ { print $2 }' "/proc/$(cairn_pid n1)/status"; }
   done
   run bash -c "timeout 20 nc -N -U '$socket' </dev/null"
   [ "$(jq -r .error.code <<<"$output")" = unavailable ]
+  if command -v cairn >/dev/null; then
+    run cairn get k
+    [[ "$output" == *"node n1 has 3 connections already, as many as control.connections allows"* ]] || { echo "$output"; false; }
+  fi
   kill "${clients[@]}"
   exec 8<&-
   served() { [ "$(one ping | jq -r .ok.served_by)" = n1 ]; }

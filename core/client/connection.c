@@ -181,6 +181,21 @@ void connection_flush(struct cairn *c)
 	want_out(c, false);
 }
 
+/* LINE is no greeting: {"id":null,"error":{"code":"…","message":"…"}} says why cairnd turned us away. */
+static void turned_away(struct cairn *c, char *line)
+{
+	char *sentence = line ? strstr(line, "\"message\":\"") : NULL, *end;
+
+	if (!sentence) {
+		connection_lost(c, "what listens there is not cairnd");
+		return;
+	}
+	sentence += strlen("\"message\":\"");
+	for (end = sentence; *end && *end != '"'; end++)
+		end += *end == '\\' && end[1];
+	connection_lost(c, "%.*s", (int)(end - sentence), sentence);
+}
+
 /* The daemon's first line: {"cairn":"0.1.0","protocol":1,"node":"n1"}. */
 static void greeting(struct cairn *c)
 {
@@ -194,7 +209,7 @@ static void greeting(struct cairn *c)
 		*end = 0;
 	protocol = end && strncmp(line, "{\"cairn\":", 9) == 0 ? strstr(line, "\"protocol\":") : NULL;
 	if (!protocol || sscanf(protocol + 11, "%5u", &version) != 1) {
-		connection_lost(c, "what listens there is not cairnd");
+		turned_away(c, end ? line : NULL);
 		return;
 	}
 	if (version != 1) {

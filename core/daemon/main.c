@@ -275,6 +275,20 @@ static void say_ready(struct daemon *d, const struct options *o)
 	}
 }
 
+static bool is_cairnd(long pid)
+{
+	char path[64], name[16] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%ld/comm", pid);
+	f = fopen(path, "re");
+	if (f) {
+		(void)!fgets(name, sizeof(name), f);
+		fclose(f);
+	}
+	return strcmp(name, "cairnd\n") == 0;
+}
+
 static enum cairn_code write_pid_file(struct daemon *d, struct cairn_error *error)
 {
 	const char *path = setting_text(d->settings, SETTING_NODE_PID_FILE);
@@ -282,6 +296,18 @@ static enum cairn_code write_pid_file(struct daemon *d, struct cairn_error *erro
 
 	if (!*path)
 		return CAIRN_OK;
+	f = fopen(path, "re");
+	if (f) {
+		long pid = 0;
+
+		if (fscanf(f, "%ld", &pid) == 1 && pid > 0 && pid != getpid() && kill((pid_t)pid, 0) == 0 &&
+		    is_cairnd(pid))
+			cairn_fail(error, CAIRN_E_UNAVAILABLE,
+				   "the pid file %s is that of cairnd %ld, which runs", path, pid);
+		fclose(f);
+		if (error->code)
+			return error->code;
+	}
 	f = fopen(path, "we");
 	if (f && fprintf(f, "%ld\n", (long)getpid()) > 0 && fflush(f) == 0) {
 		fclose(f);

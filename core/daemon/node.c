@@ -169,6 +169,8 @@ static enum cairn_code identify(struct node *n, struct cairn_error *error)
 	int r = file_read(n->data_fd, IDENTITY, IDENTITY_MAX, &text, &len);
 	enum cairn_code code;
 
+	if (r == -ENOENT && faccessat(n->data_fd, "volumes", F_OK, 0) == 0)
+		return damaged(n, "it is gone, and there are volumes beside its place", error);
 	if (r == -ENOENT) {
 		hex_random(n->id, 16);
 		return node_write_identity(n, error);

@@ -2,6 +2,8 @@
  * plugin, volume, config, log-level, metrics: one request each, and its rows as a table. The columns are
  * those of the answer's fields; --json has all of them.
  */
+#include <limits.h>
+#include <stdlib.h>
 #include "cli.h"
 #include "buffer.h"
 #include "prometheus.h"
@@ -155,12 +157,17 @@ VERB(volume_list)
 
 VERB(volume_create)
 {
+	const char *engine = argument(a, "engine");
 	struct cairn_msg m = { 0 };
+	char path[PATH_MAX];
 
+	/* The daemon has another working folder than ours. */
+	if (engine && *engine != '/' && strchr(engine, '/') && realpath(engine, path))
+		engine = path;
 	cairn_msg_start(&m, CAIRN_OP_VOLUME_CREATE);
 	cairn_msg_text(&m, CAIRN_F_NAME, a->operand[0].text);
-	if (argument(a, "engine"))
-		cairn_msg_text(&m, CAIRN_F_ENGINE, argument(a, "engine"));
+	if (engine)
+		cairn_msg_text(&m, CAIRN_F_ENGINE, engine);
 	if (argument(a, "replication"))
 		cairn_msg_text(&m, CAIRN_F_REPLICATION, argument(a, "replication"));
 	for (size_t i = 1; i < a->count; i++) {

@@ -180,3 +180,11 @@ END
   cairn -s "unix:$cairn_root/nobody,$CAIRN_SERVER" put k v
   [ "$(cairn get k)" = v ]
 }
+
+@test "scan --json has values of any size" {
+  head -c 60000 /dev/urandom | base64 -w0 >large
+  cairn put big/a @large
+  cairn put big/b 1
+  [ "$(cairn --json scan big/ | jq -r 'select(.key == "big/a").value')" = "$(cat large)" ]
+  [ "$(cairn --json scan big/ | jq -r 'select(.key == "big/b").value')" = 1 ]
+}

@@ -3,6 +3,7 @@
  * only tree asks folder by folder, since it must know whether a name is the last of its folder.
  */
 #include <stdlib.h>
+#include "buffer.h"
 #include "cli.h"
 #include "banned.h"
 
@@ -371,8 +372,10 @@ static int scan_write(void *arg, const void *data, size_t len)
 	return ferror(stdout) ? -1 : 0;
 }
 
-/* A value that was too large for its row, read at the row's revision through a connection of its own. */
-static bool scan_large(struct scan *s, struct cairn_slice key)
+/* A value that was too large for its row, read at the row's revision through a connection of its own, given
+ * to FN. */
+static bool scan_large(struct scan *s, struct cairn_slice key,
+		       int (*fn)(void *arg, const void *data, size_t len), void *arg)
 {
 	struct cairn *second = cli_second(s->c);
 	struct cairn_reply r = { 0 };
@@ -384,7 +387,7 @@ static bool scan_large(struct scan *s, struct cairn_slice key)
 	request(s->c, &m, CAIRN_OP_GET);
 	cairn_msg_bytes(&m, CAIRN_F_KEY, key);
 	past_add(&m, &s->past);
-	code = cairn_get_stream(second, &m, scan_write, s, &r);
+	code = cairn_get_stream(second, &m, fn, arg, &r);
 	if (code != CAIRN_OK)
 		s->c->error = r.error;
 	cairn_msg_free(&m);
@@ -392,15 +395,47 @@ static bool scan_large(struct scan *s, struct cairn_slice key)
 	return code == CAIRN_OK;
 }
 
+static int collect(void *arg, const void *data, size_t len)
+{
+	struct buffer *b = arg;
+
+	if (b->len + len > CAIRN_FIELD_MAX)
+		return -1;
+	buffer_add(b, cairn_slice(data, len));
+	return b->error ? -1 : 0;
+}
+
+/* ROW as a line, with the value that was too large for it. */
+static bool scan_json(struct scan *s, struct cairn_slice row)
+{
+	struct cairn_msg whole = { 0 };
+	struct buffer value = { 0 };
+	struct cairn_slice had;
+	bool good = true;
+
+	if (s->keys_only || cairn_field_bool(row, CAIRN_F_FOLDER, false) ||
+	    cairn_field_find(row, CAIRN_F_VALUE, &had) || !cairn_field_u64(row, CAIRN_F_SIZE, 0)) {
+		out_json(s->c, row);
+		return !ferror(stdout);
+	}
+	good = scan_large(s, row_key(row), collect, &value);
+	if (good) {
+		cairn_msg_fields(&whole, row);
+		cairn_msg_bytes(&whole, CAIRN_F_VALUE, cairn_slice(value.data, value.len));
+		out_json(s->c, cairn_slice(whole.data, whole.len));
+	}
+	buffer_free(&value);
+	cairn_msg_free(&whole);
+	return good && !ferror(stdout);
+}
+
 static bool scan_row(void *arg, struct cairn_slice row)
 {
 	struct scan *s = arg;
 	struct cairn_slice key = row_key(row), value;
 
-	if (s->c->format == FORMAT_JSON) {
-		out_json(s->c, row);
-		return !ferror(stdout);
-	}
+	if (s->c->format == FORMAT_JSON)
+		return scan_json(s, row);
 	if (s->as_table) {
 		table_text(&s->table, key, true);
 		table_cell(&s->table, "%llu", (unsigned long long)cairn_field_u64(row, CAIRN_F_SIZE, 0));
@@ -414,7 +449,7 @@ static bool scan_row(void *arg, struct cairn_slice row)
 		putchar(s->null ? 0 : '\t');
 		if (cairn_field_find(row, CAIRN_F_VALUE, &value))
 			scan_write(s, value.data, value.len);
-		else if (cairn_field_u64(row, CAIRN_F_SIZE, 0) && !scan_large(s, key))
+		else if (cairn_field_u64(row, CAIRN_F_SIZE, 0) && !scan_large(s, key, scan_write, s))
 			return false;
 	}
 	putchar(s->null ? 0 : '\n');

@@ -73,7 +73,7 @@ enum setting_type {
 	X(VOLUME_VALUE_LIMIT, "volume", "value-limit", SIZE, "64M", 1024, 1ull << 40, SETTING_RESTART, 0, \
 	  NULL, "longest value of new volumes, in bytes") \
 	X(VOLUME_FOLDERS, "volume", "folders", BOOL, "yes", 0, 0, SETTING_RESTART, 0, NULL, \
-	  "new volumes keep rows about folders; without them they cannot be mounted") \
+	  "new volumes keep rows about folders, which a mount shows as their sizes and times") \
 	X(VOLUME_THROUGH, "volume", "through", BOOL, "no", 0, 0, SETTING_RESTART, 0, NULL, \
 	  "new volumes answer a write when the engine itself has it on disk; with no, when the journal has") \
 	X(VOLUME_HISTORY, "volume", "history", TEXT, "auto", 0, 0, SETTING_RESTART, 0, NULL, \

@@ -50,7 +50,7 @@ struct volumes {
 static const struct cairn_param volume_params[] = {
 	{ "sync", CAIRN_PARAM_BOOL, "yes", false, "a write is answered when it is on disk" },
 	{ "folders", CAIRN_PARAM_BOOL, "yes", false,
-	  "keep rows about folders; without them it cannot be mounted" },
+	  "keep rows about folders, which a mount shows as their sizes and times" },
 	{ "key-max", CAIRN_PARAM_SIZE, "4K", false, "longest key" },
 	{ "value-limit", CAIRN_PARAM_SIZE, "64M", false, "longest value" },
 	{ "through", CAIRN_PARAM_BOOL, "no", false,

@@ -16,7 +16,6 @@
 struct row {
 	field_set needs, takes;
 	bool write, nested;
-	field_set takes_more; /* FIELD_MORE */
 };
 
 static const struct row rows[CAIRN_OPERATION_COUNT] = {
@@ -108,7 +107,7 @@ enum cairn_code args_check(unsigned op, const struct args *a, struct cairn_error
 	const struct row *row = &rows[op];
 	const char *name = cairn_operation_row(op)->name;
 	field_set missing = row->needs & ~a->has[0], extra = a->has[0] & ~(row->needs | row->takes | COMMAND),
-		  more = a->has[1] & ~row->takes_more;
+		  more = a->has[1]; /* none takes one yet */
 
 	if (missing)
 		return cairn_fail(error, CAIRN_E_INVALID, "%s needs the argument '%s'", name,

@@ -9,7 +9,6 @@
 typedef unsigned __int128 field_set;
 
 #define FIELD(id) ((field_set)1 << CAIRN_F_##id)
-#define FIELD_MORE(id) ((field_set)1 << (CAIRN_F_##id - 128))
 
 _Static_assert(CAIRN_FIELD_COUNT <= 256, "two sets hold all fields");
 

@@ -192,7 +192,7 @@ static ssize_t sim_pread(int fd, void *data, size_t len, off_t at)
 static int sim_sync(int fd)
 {
 	int e = sim_enter(SIM_SYNC, true);
-	struct sim_file *f = &sim.files[fd - SIM_FD];
+	struct sim_file *f;
 
 	if (e < 0 || sim.lie)
 		return sim_leave(e < 0 ? e : 0);
@@ -201,6 +201,7 @@ static int sim_sync(int fd)
 		sim.change_count = 0;
 		return sim_leave(0);
 	}
+	f = &sim.files[fd - SIM_FD];
 	if (f->now_len)
 		memcpy(f->synced, f->now, f->now_len);
 	f->synced_len = f->now_len;

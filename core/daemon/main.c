@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -277,16 +278,18 @@ static void say_ready(struct daemon *d, const struct options *o)
 
 static bool is_cairnd(long pid)
 {
-	char path[64], name[16] = "";
+	char path[64], line[PATH_MAX] = "", *name;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%ld/comm", pid);
+	/* Empty for a process that has ended and was not waited for. */
+	snprintf(path, sizeof(path), "/proc/%ld/cmdline", pid);
 	f = fopen(path, "re");
 	if (f) {
-		(void)!fgets(name, sizeof(name), f);
+		(void)!fread(line, 1, sizeof(line) - 1, f);
 		fclose(f);
 	}
-	return strcmp(name, "cairnd\n") == 0;
+	name = strrchr(line, '/');
+	return strcmp(name ? name + 1 : line, "cairnd") == 0;
 }
 
 static enum cairn_code write_pid_file(struct daemon *d, struct cairn_error *error)
@@ -529,6 +532,9 @@ int main(int argc, char **argv)
 	int status = 0;
 
 	umask(027);
+	/* Chunks and batches come and go: a threshold that grows with them would keep their memory in the
+	 * heaps of all threads. */
+	mallopt(M_MMAP_THRESHOLD, 128 << 10);
 	if (!d.settings || !d.log)
 		error.code = cairn_fail(&error, CAIRN_E_INTERNAL, "no memory");
 	else

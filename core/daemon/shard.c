@@ -27,9 +27,9 @@
 #define STEP_NS 500000          /* longest time that a loop gives to a shard in one turn */
 #define APPLY_MAX 256           /* commands of one engine batch */
 #define APPLY_BYTES (8u << 20)  /* and their bytes */
-#define FLUSH_BYTES (8u << 20)  /* the overlay is flushed when it holds this much */
+#define FLUSH_BYTES (4u << 20)  /* the overlay is flushed when it holds this much */
 #define FLUSH_NS 1000000000u    /* or this old */
-#define HOLD_BYTES (32u << 20)  /* and waited for when it holds this much */
+#define HOLD_BYTES (8u << 20)   /* and waited for when it holds this much */
 #define FULL_NS 60000000000u    /* how long the last refusal for want of room counts as a state */
 #define SMALL_BYTES (16u << 10) /* a command up to here may be applied in a loop */
 

@@ -219,6 +219,8 @@ static enum cairn_code flush(struct shard *s)
 	}
 	if (e < 0) {
 		error.code = error.code ? error.code : cairn_error_from_errno(-e);
+		if (error.code == CAIRN_E_FULL) /* full, but some of it may be there */
+			error.code = CAIRN_E_UNAVAILABLE;
 		stop(s, &error);
 		return error.code;
 	}

@@ -125,3 +125,13 @@ requires_config_files() {
     rm -rf "$cairn_root/ready" "$cairn_root/x.conf" "$cairn_root/data"
   done
 }
+
+@test "an engine, a module or a parameter that is not there is refused by file and line" {
+  requires_config_files
+  for lines in 'engine = rocksdb' 'replication = nonsense' $'engine = memory\nparameters = cache=64M'; do
+    printf '[volume]\n%s\n' "$lines" >"$cairn_root/c.conf"
+    run cairnd -c "$cairn_root/c.conf" -d "$cairn_root/data-$RANDOM" -s "$cairn_root/sock"
+    [ "$status" -ne 0 ]
+    [[ "$output" == "cairnd: "*": $cairn_root/c.conf:2 (volume."* ]] || { echo "$output"; false; }
+  done
+}

@@ -1359,6 +1359,23 @@ static void made_main(struct volume_change *c)
 }
 
 /* The first start: nothing was ever written to the system volume. */
+/* Say before ERROR where the settings stand that the first volume is made of. */
+static void add_places(const struct settings *s, struct cairn_error *error)
+{
+	static const enum setting ids[] = { SETTING_VOLUME_ENGINE, SETTING_VOLUME_PARAMETERS,
+					    SETTING_VOLUME_REPLICATION, SETTING_VOLUME_SYNC };
+	char places[256] = "";
+	size_t n = 0;
+
+	for (size_t i = 0; i < sizeof(ids) / sizeof(*ids) && n < sizeof(places); i++)
+		if (strcmp(setting_where(s, ids[i]), "default") != 0)
+			n += (size_t)snprintf(places + n, sizeof(places) - n, "%s%s (%s.%s)", n ? ", " : "",
+					      setting_where(s, ids[i]), setting_row(ids[i])->section,
+					      setting_row(ids[i])->key);
+	if (n)
+		cairn_error_prefix(error, "%s", places);
+}
+
 static enum cairn_code make_main(struct node *n, struct cairn_error *error)
 {
 	struct volume_change c = { .node = n, .name = VOLUME_MAIN, .done = made_main };
@@ -1366,7 +1383,9 @@ static enum cairn_code make_main(struct node *n, struct cairn_error *error)
 	volume_create(&c);
 	loop_run(n->loop);
 	*error = c.error;
-	return c.error.code;
+	if (error->code)
+		add_places(n->settings, error);
+	return error->code;
 }
 
 /* Also of a volume that could not be opened. */

@@ -12,7 +12,7 @@ fuzz_json_LIBS = $(JANSSON_LIBS)
 fuzz_record = %D%/f-record.c core/daemon/engine.c core/base/stream.c $(filter %.c,$(libstore_la_SOURCES) $(libbase_la_SOURCES))
 fuzz_record_LIBS = $(ZSTD_LIBS)
 fuzz_command_LIBS = $(ZSTD_LIBS)
-fuzz_control = %D%/f-control.c core/base/stream.c $(filter %.c,$(libcontrol_la_SOURCES) $(libdaemon_la_SOURCES) $(libloader_la_SOURCES) \
+fuzz_control = %D%/f-control.c core/base/stream.c $(filter %.c,$(libcontrol_la_SOURCES) $(libdaemon_la_SOURCES) $(libjournal_la_SOURCES) $(libloader_la_SOURCES) \
 	$(libstore_la_SOURCES) $(libjson_la_SOURCES) $(libbase_la_SOURCES))
 fuzz_control_LIBS = $(ZSTD_LIBS) $(JANSSON_LIBS) $(UV_LIBS) $(INIH_LIBS) -ldl
 fuzz_command = %D%/f-command.c plugins/engine-memory/memory.c core/daemon/engine.c core/base/stream.c \

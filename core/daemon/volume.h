@@ -78,7 +78,7 @@ struct volume_change {
 	struct cairn_error error; /* out: code 0 when it worked */
 	void *arg;
 	void (*done)(struct volume_change *c);
-	struct shard_write write; /* the rest is volume.c's */
+	struct shard_write write; /* the rest is volume_change.c's and volume_flush.c's */
 	struct pool_task work;
 	struct loop_task back;
 	struct volume *volume;

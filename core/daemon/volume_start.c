@@ -1,0 +1,174 @@
+/*
+ * Start and end of all volumes: the system volume, then what its rows name, then what lies in the folder and
+ * in no row; "main" on the first start. A volume that cannot be opened stops nobody, the system volume does.
+ * Once a second every shard does its background work.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "files.h"
+#include "journal.h"
+#include "volumes.h"
+#include "banned.h"
+
+#define FOLDERS "volumes" /* in the data folder, one for each volume */
+#define TICK_MS 1000      /* how often shards do their background work */
+
+static void tick_one(void *arg, struct volume *v)
+{
+	struct shard *shard = v->shard;
+
+	(void)arg;
+	if (shard)
+		shard_tick(shard);
+}
+
+static void tick(void *arg)
+{
+	struct node *n = arg;
+
+	volumes_each(n, tick_one, NULL);
+	loop_timer_set(n->volumes->tick, TICK_MS);
+}
+
+/*
+ * The system volume lies on the engine that the identity file names. On the first start, and where that is
+ * the memory engine, on a durable one if there is one.
+ */
+static enum cairn_code open_system(struct node *n, struct cairn_error *error)
+{
+	struct volume *v = volume_new(n, VOLUME_SYSTEM);
+	bool choose = !*n->system_engine || !strcmp(n->system_engine, "memory");
+	const struct plugin *p;
+	enum cairn_code code;
+
+	if (!v)
+		return cairn_fail(error, CAIRN_E_INTERNAL, "no memory");
+	n->volumes->system = v;
+	snprintf(v->folder, sizeof(v->folder), "%s", VOLUME_SYSTEM);
+	snprintf(v->replication, sizeof(v->replication), "none");
+	snprintf(v->engine, sizeof(v->engine), "%s", choose ? "leveldb" : n->system_engine);
+	if (choose && loader_get(n->loader, PLUGIN_ENGINE, v->engine, &p, NULL)) {
+		snprintf(v->engine, sizeof(v->engine), "memory");
+		log_warn(n->log, LOG_VOLUME, "no durable engine: the list of volumes ends with the daemon");
+	}
+	if (mkdirat(n->volumes->fd, v->folder, 0700) < 0 && errno != EEXIST)
+		return cairn_fail(error, cairn_error_from_errno(errno), "%s/%s: %s", n->volumes->path,
+				  v->folder, strerror(errno));
+	code = volume_open_shard(v, strcmp(v->engine, "memory") != 0, NULL, error);
+	if (code) {
+		cairn_hint(error, "it holds the list of volumes; their own folders in %.100s are not touched",
+			   n->volumes->path);
+		return code;
+	}
+	if (!strcmp(v->engine, n->system_engine))
+		return CAIRN_OK;
+	snprintf(n->system_engine, sizeof(n->system_engine), "%s", v->engine);
+	return node_write_identity(n, error);
+}
+
+static void made_main(struct volume_change *c)
+{
+	loop_stop(c->node->loop);
+}
+
+/* The first start: nothing was ever written to the system volume. */
+/* Say before ERROR where the settings stand that the first volume is made of. */
+static void add_places(const struct settings *s, struct cairn_error *error)
+{
+	static const enum setting ids[] = { SETTING_VOLUME_ENGINE, SETTING_VOLUME_PARAMETERS,
+					    SETTING_VOLUME_REPLICATION, SETTING_VOLUME_SYNC };
+	char places[256] = "";
+	size_t n = 0;
+
+	for (size_t i = 0; i < sizeof(ids) / sizeof(*ids) && n < sizeof(places); i++)
+		if (strcmp(setting_where(s, ids[i]), "default") != 0)
+			n += (size_t)snprintf(places + n, sizeof(places) - n, "%s%s (%s.%s)", n ? ", " : "",
+					      setting_where(s, ids[i]), setting_row(ids[i])->section,
+					      setting_row(ids[i])->key);
+	if (n)
+		cairn_error_prefix(error, "%s", places);
+}
+
+static enum cairn_code make_main(struct node *n, struct cairn_error *error)
+{
+	struct volume_change c = { .node = n, .name = VOLUME_MAIN, .done = made_main };
+
+	volume_create(&c);
+	loop_run(n->loop);
+	*error = c.error;
+	if (error->code)
+		add_places(n->settings, error);
+	return error->code;
+}
+
+/* Also of a volume that could not be opened. */
+static void keep_journal(void *arg, struct volume *v)
+{
+	struct node *n = arg;
+
+	journal_attach(n->journal, shard_id(v->folder));
+}
+
+enum cairn_code volumes_open(struct node *n, struct cairn_error *error)
+{
+	struct volumes *t = calloc(1, sizeof(*t));
+	struct store_facts facts;
+	enum cairn_code code;
+	int r;
+
+	if (!t || asprintf(&t->path, "%s/%s", n->data_dir, FOLDERS) < 0) {
+		free(t);
+		return cairn_fail(error, CAIRN_E_INTERNAL, "no memory");
+	}
+	n->volumes = t;
+	pthread_mutex_init(&t->lock, NULL);
+	r = folder_make(t->path);
+	t->fd = r < 0 ? r : volume_folder_open(t, t->path);
+	if (t->fd < 0)
+		return cairn_fail(error, cairn_error_from_errno(-t->fd), "%s cannot be used: %s", t->path,
+				  strerror(-t->fd));
+	code = open_system(n, error);
+	if (!code)
+		code = volumes_open_rows(n, error);
+	if (code)
+		return code;
+	volumes_settle_folders(n);
+	if (n->journal) {
+		volumes_each(n, keep_journal, n);
+		journal_attach(n->journal, shard_id(VOLUME_SYSTEM));
+		journal_drop_others(n->journal);
+	}
+	r = loop_timer_new(n->loop, tick, n, &t->tick);
+	if (r < 0)
+		return cairn_fail(error, CAIRN_E_INTERNAL, "no timer: %s", strerror(-r));
+	loop_timer_set(t->tick, TICK_MS);
+	store_facts(shard_store(t->system->shard), &facts);
+	return facts.position.index ? CAIRN_OK : make_main(n, error);
+}
+
+void volumes_close(struct node *n)
+{
+	struct volumes *t = n->volumes;
+
+	if (!t)
+		return;
+	while (t->first) {
+		struct volume *v = t->first;
+
+		t->first = v->next;
+		volume_put(v);
+	}
+	if (t->system)
+		volume_put(t->system);
+	loop_timer_free(t->retry);
+	loop_timer_free(t->tick);
+	if (t->fd >= 0)
+		close(t->fd);
+	pthread_mutex_destroy(&t->lock);
+	free(t->path);
+	free(t);
+	n->volumes = NULL;
+}

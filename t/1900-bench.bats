@@ -12,6 +12,18 @@ setup() { load lib/cairn.bash; }
   [ "$(jq -s 'map(select(.rate > 0 and .p99_us >= .p50_us and .daemon_cpu_us >= 0)) | length' "$cairn_root/raw.json")" -eq 8 ]
 }
 
+@test "bench store prints a row for each combination, and a put or get allocates nothing" {
+  requires_engine memory
+  requires_program jq
+  [ -x "$CAIRN_BUILD/t/bench/store" ] || skip "the program that measures the store is not built"
+  run "$CAIRN_SOURCE/scripts/bench" store --rounds 1 --keys 1000 --puts 20000 --build "$CAIRN_BUILD" --json "$cairn_root/raw.json"
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+  [ "$(grep -cE '^memory +1000 +(0|8) +(1|64) ' <<<"$output")" -eq 4 ] || { echo "$output"; false; }
+  [ "$(jq -s 'map(select(.puts_per_s > 0 and .gets_per_s > 0 and .rows_per_s > 0)) | length' "$cairn_root/raw.json")" -eq 4 ]
+  if ! jq -es '.[0] | has("mallocs_per_put")' "$cairn_root/raw.json" >/dev/null; then return 0; fi # sanitizers bring their own
+  [ "$(jq -s 'map(select(.history == 0 and .mallocs_per_put < 0.001 and .mallocs_per_get == 0)) | length' "$cairn_root/raw.json")" -eq 2 ] || { cat "$cairn_root/raw.json"; false; }
+}
+
 @test "bench without a known subcommand says how it is used" {
   run "$CAIRN_SOURCE/scripts/bench"
   [ "$status" -eq 2 ]

@@ -1,25 +1,79 @@
 /*
  * How fast the store is in-process, by the CPU time of its one thread: puts in batches, gets, and listings
- * with the values, of VALUE bytes over KEYS keys. One line of JSON for each round and one with the medians.
+ * with the values, of VALUE bytes over KEYS keys. One line of JSON for each round. Only the store is
+ * measured: the commands of some batches are made before the clock is read. Calls of malloc and its like are
+ * counted.
  *
- *   store [ENGINE [KEYS [VALUE [BATCH [ROUNDS [HISTORY]]]]]], by default: store memory 100000 256 64 5 0
+ *   store [ENGINE [KEYS [VALUE [BATCH [ROUNDS [HISTORY [PUTS]]]]]]]
+ *   by default: store memory 100000 256 64 5 0 1000000
  *
- * HISTORY is how many versions of a key are kept, and one second of them by the store's clock, with a step of
- * reclaim after each batch.
+ * HISTORY is how many versions of a key are kept, and one second of them by the store's clock (a million
+ * puts), with a step of reclaim after each batch.
  */
 #include <time.h>
 #include "storehouse.h"
 #include "banned.h"
 
 #define BATCH_MAX 256
+#define AHEAD 64 /* requests, or one batch, that are made before the clock runs */
 #define ROUNDS_MAX 99
+
+/* malloc and its like, for this program and the plugins that it loads; glibc has them under a second name.
+ * Sanitizers bring their own. */
+static unsigned long mallocs;
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#if defined(__GLIBC__) && !defined(SANITIZED) && !defined(__SANITIZE_ADDRESS__) && \
+	!defined(__SANITIZE_THREAD__)
+#define COUNTED 1
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *p, size_t size);
+void *__libc_memalign(size_t alignment, size_t size);
+
+void *malloc(size_t size)
+{
+	mallocs++;
+	return __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+	mallocs++;
+	return __libc_calloc(count, size);
+}
+
+void *realloc(void *p, size_t size)
+{
+	mallocs++;
+	return __libc_realloc(p, size);
+}
+
+void *aligned_alloc(size_t alignment, size_t size)
+{
+	mallocs++;
+	return __libc_memalign(alignment, size);
+}
+#else
+#define COUNTED 0
+#endif
 
 struct bench {
 	struct house h;
-	uint64_t keys, batch, rounds, seed, history;
+	uint64_t keys, batch, ahead, seed, history, puts;
 	size_t value;
 	struct cairn_msg commands[BATCH_MAX], answers[BATCH_MAX];
 	unsigned char *bytes;
+};
+
+/* What one kind of request costs. */
+struct cost {
+	uint64_t count, ns;
+	unsigned long mallocs;
 };
 
 /* CPU time of this process, ns. */
@@ -29,6 +83,29 @@ static uint64_t now(void)
 
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static void begin(struct cost *c)
+{
+	c->mallocs -= mallocs;
+	c->ns -= now();
+}
+
+static void end(struct cost *c, uint64_t count)
+{
+	c->ns += now();
+	c->mallocs += mallocs;
+	c->count += count;
+}
+
+static double rate(const struct cost *c)
+{
+	return (double)c->count * 1e9 / (double)c->ns;
+}
+
+static double each(const struct cost *c)
+{
+	return (double)c->mallocs / (double)c->count;
 }
 
 static uint64_t draw(struct bench *b, uint64_t below)
@@ -48,63 +125,63 @@ static void add_key(struct cairn_msg *m, uint64_t n)
 		p[i] = (char)('0' + n % 10);
 }
 
-static void put_batch(struct bench *b, uint64_t first, bool in_order)
+static void apply(struct bench *b, struct store_command *c)
+{
+	bool more;
+
+	if (store_apply(b->h.store, c, b->batch, false, &b->h.error))
+		bail("the store stopped: %s", b->h.error.message);
+	if (b->history)
+		store_reclaim(b->h.store, 0, false, &more, &b->h.error);
+}
+
+/* Put AHEAD keys: from FIRST on, or where that is UINT64_MAX any ones. */
+static void put(struct bench *b, uint64_t first, struct cost *cost)
 {
 	struct store_command c[BATCH_MAX];
 
-	for (uint64_t i = 0; i < b->batch; i++) {
+	for (uint64_t i = 0; i < b->ahead; i++) {
 		struct cairn_msg *m = &b->commands[i];
 
 		cairn_msg_start(m, CAIRN_OP_PUT);
 		cairn_msg_u64(m, CAIRN_F_TIME, b->h.time_ns += 1000);
-		add_key(m, in_order ? (first + i) % b->keys : draw(b, b->keys));
+		add_key(m, first == UINT64_MAX ? draw(b, b->keys) : (first + i) % b->keys);
 		cairn_msg_bytes(m, CAIRN_F_VALUE, cairn_slice(b->bytes + i, b->value));
 		c[i] = (struct store_command){ .position = { ++b->h.index, 1 },
 					       .message = cairn_msg_slice(m),
 					       .answer = &b->answers[i] };
 	}
-	if (store_apply(b->h.store, c, b->batch, false, &b->h.error))
-		bail("the store stopped: %s", b->h.error.message);
-	if (b->history) {
-		bool more;
+	begin(cost);
+	for (uint64_t i = 0; i < b->ahead; i += b->batch)
+		apply(b, c + i);
+	end(cost, b->ahead);
+}
 
-		store_reclaim(b->h.store, 0, false, &more, &b->h.error);
+static void get(struct bench *b, struct cost *cost)
+{
+	for (uint64_t i = 0; i < b->ahead; i++) {
+		cairn_msg_start(&b->commands[i], CAIRN_OP_GET);
+		add_key(&b->commands[i], draw(b, b->keys));
 	}
-}
-
-static double puts_of(struct bench *b)
-{
-	uint64_t n = 10 * b->keys / b->batch, start = now();
-
-	for (uint64_t i = 0; i < n; i++)
-		put_batch(b, 0, false);
-	return (double)(n * b->batch) * 1e9 / (double)(now() - start);
-}
-
-static double gets_of(struct bench *b)
-{
-	uint64_t n = 10 * b->keys, start = now();
-	struct cairn_msg *m = &b->commands[0];
-
-	for (uint64_t i = 0; i < n; i++) {
-		cairn_msg_start(m, CAIRN_OP_GET);
-		add_key(m, draw(b, b->keys));
-		cairn_msg_start(&b->answers[0], 0);
-		if (store_get(b->h.store, cairn_message_fields(cairn_msg_slice(m)), 0, &b->answers[0], NULL,
-			      &b->h.error))
+	begin(cost);
+	for (uint64_t i = 0; i < b->ahead; i++) {
+		cairn_msg_start(&b->answers[i], 0);
+		if (store_get(b->h.store, cairn_message_fields(cairn_msg_slice(&b->commands[i])), 0,
+			      &b->answers[i], NULL, &b->h.error))
 			bail("a get failed: %s", b->h.error.message);
 	}
-	return (double)n * 1e9 / (double)(now() - start);
+	end(cost, b->ahead);
 }
 
-/* Rows of a listing with their values, page by page. */
-static double rows_of(struct bench *b)
+/* A listing with the values, page by page. */
+static void list(struct bench *b, struct cost *cost)
 {
 	struct cairn_msg *m = &b->commands[0], *answer = &b->answers[0];
 	unsigned char kept[STORE_KEY_MAX + 2];
 	struct cairn_slice cursor = { 0 };
-	uint64_t n = 0, start = now();
+	uint64_t n = 0;
 
+	begin(cost);
 	do {
 		cairn_msg_start(m, CAIRN_OP_SCAN);
 		if (cursor.len)
@@ -119,20 +196,28 @@ static double rows_of(struct bench *b)
 		if (cursor.len)
 			cursor.data = memcpy(kept, cursor.data, cursor.len);
 	} while (cursor.len);
-	return (double)n * 1e9 / (double)(now() - start);
+	end(cost, n);
 }
 
-static int by_value(const void *a, const void *b)
+/* One round, and its line. */
+static void measure(struct bench *b, const char *engine, uint64_t round)
 {
-	double x = *(const double *)a, y = *(const double *)b;
+	struct cost puts = { 0 }, gets = { 0 }, rows = { 0 };
 
-	return (x > y) - (x < y);
-}
-
-static double median(double *v, uint64_t n)
-{
-	qsort(v, n, sizeof(*v), by_value);
-	return v[n / 2];
+	while (puts.count < b->puts)
+		put(b, UINT64_MAX, &puts);
+	while (gets.count < b->puts)
+		get(b, &gets);
+	list(b, &rows);
+	printf("{\"engine\":\"%s\",\"keys\":%llu,\"value\":%zu,\"history\":%llu,\"batch\":%llu,\"round\":%"
+	       "llu,"
+	       "\"puts_per_s\":%.0f,\"gets_per_s\":%.0f,\"rows_per_s\":%.0f",
+	       engine, (unsigned long long)b->keys, b->value, (unsigned long long)b->history,
+	       (unsigned long long)b->batch, (unsigned long long)round, rate(&puts), rate(&gets),
+	       rate(&rows));
+	if (COUNTED)
+		printf(",\"mallocs_per_put\":%.6f,\"mallocs_per_get\":%.6f", each(&puts), each(&gets));
+	printf("}\n");
 }
 
 static uint64_t number(int argc, char **argv, int i, uint64_t otherwise, uint64_t most)
@@ -149,36 +234,30 @@ int main(int argc, char **argv)
 	const char *engine = argc > 1 ? argv[1] : "memory";
 	struct bench *b = calloc(1, sizeof(*b));
 	struct store_settings settings = house_settings;
-	double puts[ROUNDS_MAX], gets[ROUNDS_MAX], rows[ROUNDS_MAX];
+	struct cost filling = { 0 };
+	uint64_t rounds, warm;
 
 	b->seed = 88172645463325252ull;
 	b->keys = number(argc, argv, 2, 100000, 100000000);
 	b->value = number(argc, argv, 3, 256, 200000);
 	b->batch = number(argc, argv, 4, 64, BATCH_MAX);
-	b->rounds = number(argc, argv, 5, 5, ROUNDS_MAX);
+	b->ahead = b->batch > AHEAD ? b->batch : AHEAD / b->batch * b->batch;
+	rounds = number(argc, argv, 5, 5, ROUNDS_MAX);
 	b->bytes = calloc(1, b->value + BATCH_MAX);
 	b->history = argc > 6 ? strtoull(argv[6], NULL, 10) : 0;
+	b->puts = number(argc, argv, 7, 1000000, 1000000000);
 	settings.history = b->history;
 	settings.history_age_ns = 1000000000;
 	if (!house_open_with(&b->h, engine, &settings))
 		bail("no engine %s in this build", engine);
-	for (uint64_t i = 0; i < b->keys; i += b->batch)
-		put_batch(b, i, true);
-	for (uint64_t i = 0; i < b->rounds; i++) {
-		puts[i] = puts_of(b);
-		gets[i] = gets_of(b);
-		rows[i] = rows_of(b);
-		printf("{\"engine\":\"%s\",\"round\":%llu,\"puts_per_s\":%.0f,\"gets_per_s\":%.0f,\"rows_per_"
-		       "s\":%.0f}\n",
-		       engine, (unsigned long long)i + 1, puts[i], gets[i], rows[i]);
-	}
-	printf("{\"engine\":\"%s\",\"keys\":%llu,\"value\":%zu,\"batch\":%llu,\"history\":%llu,\"puts_per_"
-	       "s\":%.0f,\"gets_per_"
-	       "s\":%.0f,"
-	       "\"rows_per_s\":%.0f}\n",
-	       engine, (unsigned long long)b->keys, b->value, (unsigned long long)b->batch,
-	       (unsigned long long)b->history, median(puts, b->rounds), median(gets, b->rounds),
-	       median(rows, b->rounds));
+	for (uint64_t i = 0; i < b->keys; i += b->ahead)
+		put(b, i, &filling);
+	warm = 2 * b->keys + (b->history ? b->puts : 0);
+	while (filling.count < warm) /* memory is as mixed, and history as long, as they will be */
+		put(b, UINT64_MAX, &filling);
+	get(b, &filling);
+	for (uint64_t i = 1; i <= rounds; i++)
+		measure(b, engine, i);
 	for (int i = 0; i < BATCH_MAX; i++) {
 		cairn_msg_free(&b->commands[i]);
 		cairn_msg_free(&b->answers[i]);

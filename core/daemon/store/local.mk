@@ -40,8 +40,3 @@ t_unit_u_stream_SOURCES = t/unit/u-stream.c t/unit/stream-sample.inc t/lib/store
 t_unit_u_stream_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_stream_LDADD = libstore.la libloader.la libbase.la
 
-# In-process rates: make t/bench/store && CAIRN_PLUGIN_PATH=.libs t/bench/store memory
-EXTRA_PROGRAMS += t/bench/store
-t_bench_store_SOURCES = t/bench/store.c t/lib/storehouse.h
-t_bench_store_CPPFLAGS = $(TEST_CPPFLAGS)
-t_bench_store_LDADD = libstore.la libloader.la libbase.la

@@ -1,7 +1,7 @@
 # Code without daemon state: linked into the daemon, into libcairn and into plugins that want it.
 noinst_LTLIBRARIES += libbase.la
 libbase_la_SOURCES = %D%/errors.c %D%/message.c %D%/operations.c %D%/le.h %D%/banned.h \
-	%D%/crc32c.c %D%/crc32c.h %D%/files.c %D%/files.h %D%/sys.c %D%/sys.h %D%/clock.c %D%/clock.h \
+	%D%/amount.c %D%/amount.h %D%/crc32c.c %D%/crc32c.h %D%/files.c %D%/files.h %D%/sys.c %D%/sys.h %D%/clock.c %D%/clock.h \
 	%D%/buffer.c %D%/buffer.h %D%/prometheus.c %D%/prometheus.h %D%/nearest.c %D%/nearest.h \
 	%D%/btree.c %D%/btree.h %D%/slab.c %D%/slab.h
 libbase_la_CPPFLAGS = $(BASE_CPPFLAGS)

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "amount.h"
 #include "engine.h"
 #include "files.h"
 #include "nearest.h"
@@ -130,23 +131,9 @@ static bool parse_bool(const char *text, uint64_t *number)
 
 static bool parse_number(const char *text, bool size, uint64_t *number)
 {
-	static const char units[] = "KMGT";
-	unsigned shift = 0;
-	const char *unit;
-	char *end;
+	struct cairn_slice rest = cairn_str(text);
 
-	if (!isdigit((unsigned char)*text))
-		return false;
-	errno = 0;
-	*number = strtoull(text, &end, 10);
-	if (size && *end && (unit = strchr(units, toupper((unsigned char)*end)))) {
-		shift = 10 * (unsigned)(unit - units + 1);
-		end++;
-	}
-	if (errno || *end || *number > UINT64_MAX >> shift)
-		return false;
-	*number <<= shift;
-	return true;
+	return size ? amount_bytes(rest, number) : amount_number(&rest, number) && !rest.len;
 }
 
 static enum cairn_code parse_value(const struct cairn_param *row, const char *text, struct cairn_value *value,

@@ -93,6 +93,10 @@ static void add_facts(struct cairn_msg *m, struct volume *v)
 	store_facts(shard_store(only_shard(v)), &facts);
 	cairn_msg_u64(m, CAIRN_F_KEYS, facts.keys);
 	cairn_msg_u64(m, CAIRN_F_BYTES, facts.bytes);
+	if (facts.staged)
+		cairn_msg_u64(m, CAIRN_F_STAGED, facts.staged);
+	if (facts.quota)
+		cairn_msg_u64(m, CAIRN_F_QUOTA, facts.quota);
 	cairn_msg_u64(m, CAIRN_F_REVISION, facts.revision);
 	cairn_msg_u64(m, CAIRN_F_APPLIED, facts.position.index);
 	cairn_msg_u64(m, CAIRN_F_KEY_MAX, facts.key_max);

@@ -227,6 +227,15 @@ void op_scan(struct call *c)
 		read_here(c);
 }
 
+/* The store knows neither the volume's name nor how its settings are changed. */
+static void explain_quota(struct call *c)
+{
+	if (c->error.code != CAIRN_E_QUOTA)
+		return;
+	cairn_error_prefix(&c->error, "volume %s", c->volume->name);
+	cairn_hint(&c->error, "delete keys, or raise it: cairn volume set %s quota SIZE", c->volume->name);
+}
+
 static void write_done(struct shard_write *w)
 {
 	struct call *c = (struct call *)((char *)w - offsetof(struct call, write));
@@ -234,6 +243,7 @@ static void write_done(struct shard_write *w)
 	if (w->error.code) {
 		c->error = w->error;
 		explain_not_found(c, cairn_message_fields(cairn_msg_slice(&w->command)));
+		explain_quota(c);
 	} else {
 		cairn_msg_fields(&c->answer, cairn_message_fields(cairn_msg_slice(&w->answer)));
 	}

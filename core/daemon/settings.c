@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "amount.h"
 #include "config.h"
 #ifdef HAVE_INIH
 #include <ini.h>
@@ -74,25 +75,6 @@ static bool parse_digits(const char *text, int base, uint64_t *v, const char **e
 	return isdigit((unsigned char)text[0]) && errno == 0;
 }
 
-/* A number, with a suffix that stands for a power of 1024 where SUFFIXES has it. */
-static bool parse_number(const char *text, const char *suffixes, uint64_t *v)
-{
-	const char *end, *suffix;
-	unsigned shift = 0;
-
-	if (!parse_digits(text, 10, v, &end))
-		return false;
-	suffix = *end ? strchr(suffixes, toupper((unsigned char)*end)) : NULL;
-	if (suffix && end[1] == 0)
-		shift = 10 * (unsigned)(suffix - suffixes + 1);
-	else if (*end)
-		return false;
-	if (*v > UINT64_MAX >> shift)
-		return false;
-	*v <<= shift;
-	return true;
-}
-
 static bool parse_name(const char *text)
 {
 	size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
@@ -103,14 +85,14 @@ static bool parse_name(const char *text)
 /* TEXT as the number that it stands for. Returns NULL, or what is asked for instead. */
 static const char *parse_value(const struct setting_row *row, const char *text, uint64_t *v)
 {
+	struct cairn_slice rest = cairn_str(text);
 	const char *end;
 
 	switch (row->type) {
 	case SETTING_T_NUMBER:
-		return parse_number(text, "", v) ? NULL : "a number";
+		return amount_number(&rest, v) && !rest.len ? NULL : "a number";
 	case SETTING_T_SIZE:
-		return parse_number(text, "KMGT", v) ? NULL
-						     : "a number of bytes, with K, M, G or T behind it";
+		return amount_bytes(rest, v) ? NULL : "a number of bytes, with K, M, G or T behind it";
 	case SETTING_T_MODE:
 		return parse_digits(text, 8, v, &end) && !*end ? NULL : "permission bits such as 0660";
 	case SETTING_T_BOOL:

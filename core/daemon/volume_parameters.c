@@ -20,7 +20,7 @@ static const struct cairn_param volume_params[] = {
 	{ "history", CAIRN_PARAM_TEXT, "auto", false, "newest versions of a key that are kept" },
 	{ "history-age", CAIRN_PARAM_TEXT, "24h", false, "and all that were replaced within this time" },
 	{ "history-bytes", CAIRN_PARAM_TEXT, "0", false, "beyond which the oldest history is given up" },
-	{ "quota", CAIRN_PARAM_TEXT, "0", false, "most bytes of values" },
+	{ "quota", CAIRN_PARAM_TEXT, "0", false, "most bytes of live and staged values; 0: no limit" },
 	{ .name = NULL },
 };
 enum {

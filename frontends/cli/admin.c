@@ -19,6 +19,7 @@ void show_volumes(const struct cli *c, struct cairn_slice fields)
 		{ { "REPLICATION", false }, CAIRN_F_REPLICATION, SHOW_TEXT },
 		{ { "KEYS", true }, CAIRN_F_KEYS, SHOW_NUMBER },
 		{ { "SIZE", true }, CAIRN_F_BYTES, SHOW_SIZE },
+		{ { "QUOTA", true }, CAIRN_F_QUOTA, SHOW_SIZE },
 		{ { "REVISION", true }, CAIRN_F_REVISION, SHOW_NUMBER },
 		{ { "WRITES", false }, CAIRN_F_TEXT, SHOW_TEXT },
 	};

@@ -173,7 +173,10 @@ static const struct verb volume_verbs[] = {
 	  .group = "",
 	  .synopsis = "NAME [PARAMETER=VALUE]...",
 	  .help = "make a volume",
-	  .page = "Parameters are those of its engine; 'cairn plugin show ENGINE' lists them.",
+	  .page = "Parameters are those of its engine; 'cairn plugin show ENGINE' lists them. Every volume "
+		  "also takes sync, folders, key-max, value-limit, through, and the settings of 'cairn "
+		  "volume set'.\n\n"
+		  "  cairn volume create photos --engine memory quota=2G",
 	  .options = create_options,
 	  .least = 1,
 	  .most = -1,
@@ -214,9 +217,11 @@ static const struct verb volume_verbs[] = {
 		  "is given up; 0 is a quarter "
 		  "of the quota, or 1G. history-floor: what lies below this revision is given up now. quota: "
 		  "most "
-		  "bytes of values; 0 is no limit. "
+		  "bytes of values, live ones and pieces that were sent ahead; 0 is no limit. A write that "
+		  "would need more is refused, what takes no more room than before goes on. "
 		  "What a setting once made invisible stays so when it grows again.\n\n"
-		  "  cairn volume set main history 100",
+		  "  cairn volume set main history 100\n"
+		  "  cairn volume set main quota 1GiB",
 	  .least = 3,
 	  .most = 3,
 	  .operands = { OPERAND_VOLUME },

@@ -307,29 +307,36 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 	fuse_reply_err(req, 0); /* what it lists was committed before the call that made it came back */
 }
 
-/* What statfs tells: space on the server, and keys. */
+/* What statfs tells: space on the server, and what the volume holds and may hold (0: no limit). */
 struct space {
-	uint64_t free, used, keys;
+	const char *volume;
+	uint64_t free, used, quota, keys;
 };
 
 static bool take_space(void *out, struct cairn_slice fields)
 {
 	struct space *s = out;
-	struct cairn_slice body;
+	struct cairn_slice body, name;
+	unsigned field;
 
 	if (cairn_field_find(fields, CAIRN_F_NODE, &body))
 		s->free = cairn_field_u64(body, CAIRN_F_DISK_FREE, 0);
-	if (cairn_field_find(fields, CAIRN_F_VOLUMES, &body)) {
-		s->used = cairn_field_u64(body, CAIRN_F_BYTES, 0);
-		s->keys = cairn_field_u64(body, CAIRN_F_KEYS, 0);
-	}
+	while (cairn_field_next(&fields, &field, &body) == 0 && field != CAIRN_F_END)
+		if (field == CAIRN_F_VOLUMES && cairn_field_find(body, CAIRN_F_NAME, &name) &&
+		    cairn_slice_eq(name, cairn_str(s->volume))) {
+			s->used = cairn_field_u64(body, CAIRN_F_BYTES, 0) +
+				cairn_field_u64(body, CAIRN_F_STAGED, 0);
+			s->quota = cairn_field_u64(body, CAIRN_F_QUOTA, 0);
+			s->keys = cairn_field_u64(body, CAIRN_F_KEYS, 0);
+		}
 	return true;
 }
 
 static void do_statfs(struct task *t)
 {
 	struct statvfs st = { .f_bsize = 4096, .f_frsize = 4096, .f_namemax = KEYMAP_NAME_MAX };
-	struct space space = { 0 };
+	struct space space = { .volume = t->m->options.volume };
+	uint64_t left;
 	MSG msg = { 0 };
 	int r;
 
@@ -339,8 +346,11 @@ static void do_statfs(struct task *t)
 		task_error(t, r);
 		return;
 	}
-	st.f_bfree = st.f_bavail = space.free / 4096;
-	st.f_blocks = st.f_bfree + space.used / 4096 + 1;
+	left = space.quota > space.used ? space.quota - space.used : 0;
+	if (space.quota && left < space.free)
+		space.free = left;
+	st.f_bfree = st.f_bavail = space.free / 4096 + 1; /* some programs do not write where none is free */
+	st.f_blocks = st.f_bfree + space.used / 4096;
 	st.f_ffree = st.f_favail = UINT32_MAX;
 	st.f_files = st.f_ffree + space.keys;
 	if (t->req)

@@ -66,7 +66,8 @@ struct model {
 	uint64_t revision, next_file_id, time_ns;
 	uint64_t history, history_age_ns, floor;   /* settings */
 	uint64_t from_ns, before, before_revision; /* what stays invisible when they grow */
-	bool changed;                              /* by the command under way */
+	uint64_t quota;
+	bool changed; /* by the command under way */
 	struct model_upload uploads[MODEL_UPLOADS];
 };
 
@@ -600,6 +601,27 @@ static bool model_guards(struct model *m, struct cairn_slice fields)
 	return true;
 }
 
+/* What counts against the quota. */
+static uint64_t model_used(const struct model *m)
+{
+	uint64_t used = 0;
+
+	for (size_t i = 0; i < m->count; i++)
+		used += m->items[i].value->len;
+	for (int u = 0; u < MODEL_UPLOADS; u++)
+		for (int p = 0; p < MODEL_PIECES; p++)
+			used += m->uploads[u].pieces[p] ? m->uploads[u].pieces[p]->len : 0;
+	return used;
+}
+
+/* M came from WAS. */
+static enum cairn_code model_quota(const struct model *m, const struct model *was)
+{
+	uint64_t used = m->quota ? model_used(m) : 0;
+
+	return used > m->quota && used > model_used(was) ? CAIRN_E_QUOTA : CAIRN_OK;
+}
+
 static enum cairn_code model_operation(struct model *m, unsigned op, struct cairn_slice fields);
 
 static enum cairn_code model_txn(struct model *m, struct cairn_slice fields)
@@ -616,6 +638,8 @@ static enum cairn_code model_txn(struct model *m, struct cairn_slice fields)
 			continue;
 		was = model_copy(m);
 		code = model_operation(m, cairn_message_number(b), cairn_message_fields(b));
+		if (!code && each)
+			code = model_quota(m, &was);
 		if (code && each) {
 			model_restore(m, &was);
 			continue;
@@ -627,7 +651,7 @@ static enum cairn_code model_txn(struct model *m, struct cairn_slice fields)
 	return CAIRN_OK;
 }
 
-/* A setting: "history", "history-age" in seconds, or "history-floor". */
+/* A setting: "history", "history-age" in seconds, "history-floor", or "quota" in bytes. */
 static enum cairn_code model_configure(struct model *m, struct cairn_slice fields)
 {
 	struct cairn_slice name = field_of(fields, CAIRN_F_NAME), amount = field_of(fields, CAIRN_F_AMOUNT);
@@ -649,6 +673,8 @@ static enum cairn_code model_configure(struct model *m, struct cairn_slice field
 		if (value * 1000000000 > m->history_age_ns)
 			m->from_ns = model_bound(m);
 		m->history_age_ns = value * 1000000000;
+	} else if (cairn_slice_eq(name, cairn_str("quota"))) {
+		m->quota = value;
 	} else {
 		if (value < m->floor || value > m->revision)
 			return CAIRN_E_INVALID;
@@ -862,6 +888,8 @@ static enum cairn_code model_apply(struct model *m, struct cairn_slice message)
 	m->time_ns = cairn_field_u64(fields, CAIRN_F_TIME, m->time_ns);
 	if (op == CAIRN_OP_TXN || model_guards(m, fields))
 		code = model_operation(m, op, fields);
+	if (!code)
+		code = model_quota(m, &was);
 	if (code) {
 		was.time_ns = m->time_ns;
 		model_restore(m, &was);

@@ -270,15 +270,21 @@ struct run {
 
 static void add_setting(struct cairn_msg *m, struct model *model)
 {
-	unsigned which = (unsigned)draw(4);
+	static const char *const names[] = { "history", "history", "history-age", "history-floor", "quota" };
+	unsigned which = (unsigned)draw(5);
+	uint64_t value = 0;
 	char text[24];
 
-	cairn_msg_text(m, CAIRN_F_NAME, which < 2 ? "history" : which == 2 ? "history-age" : "history-floor");
-	snprintf(text, sizeof(text), "%llu",
-		 (unsigned long long)(which < 2 ? (draw(4) ? 1 + draw(12) : 0)
-					      : which == 2
-					      ? draw(3)
-					      : model->revision - draw(model->revision / 2 + 3)));
+	if (which < 2 && draw(4))
+		value = 1 + draw(12);
+	else if (which == 2)
+		value = draw(3);
+	else if (which == 3)
+		value = model->revision - draw(model->revision / 2 + 3);
+	else if (which == 4 && draw(3))
+		value = model_used(model) + draw(500000) - draw(100000);
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+	cairn_msg_text(m, CAIRN_F_NAME, names[which]);
 	cairn_msg_text(m, CAIRN_F_AMOUNT, text);
 }
 

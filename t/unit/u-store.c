@@ -333,6 +333,76 @@ static void limits(struct house *h)
 	free(c);
 }
 
+/* Set SETTING of the volume. */
+static void set(struct house *h, const char *setting, uint64_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+	house_start(h, CAIRN_OP_CONFIGURE);
+	cairn_msg_text(&h->command, CAIRN_F_NAME, setting);
+	cairn_msg_text(&h->command, CAIRN_F_AMOUNT, text);
+	if (house_apply(h))
+		bail("a setting is refused: %s", h->error.message);
+}
+
+static void quota_put(struct house *h, const char *key, size_t n)
+{
+	size_t op = cairn_msg_open_op(&h->command, CAIRN_F_THEN, CAIRN_OP_PUT);
+
+	cairn_msg_text(&h->command, CAIRN_F_KEY, key);
+	fill(cairn_msg_room(&h->command, CAIRN_F_VALUE, n), 0, n);
+	cairn_msg_close(&h->command, op);
+}
+
+static void quotas(struct house *h)
+{
+	struct cairn_slice fields, row;
+	struct store_facts facts;
+	size_t op;
+	unsigned field, refused = 0;
+
+	store_facts(h->store, &facts);
+	set(h, "quota", facts.bytes + 1000);
+	is_int(house_put(h, "q/a", "12345"), 0, "a write below the quota");
+	house_start(h, CAIRN_OP_PUT);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, "q/b");
+	cairn_msg_room(&h->command, CAIRN_F_VALUE, 996);
+	is_int(house_apply(h), CAIRN_E_QUOTA, "one beyond it is refused");
+	ok(strstr(h->error.message, "this write needs 996 more"), "and says how much it needs");
+	is_str(house_value(h, "q/b"), "not-found", "and has no trace");
+	is_int(stage(h, "one upload too m", 0, 0, 996), CAIRN_E_QUOTA, "staged bytes count");
+	is_int(stage(h, "one upload too m", 0, 0, 995), 0, "up to the quota");
+	is_int(house_put(h, "q/a", "123456"), CAIRN_E_QUOTA, "beside live ones");
+	is_int(house_put(h, "q/a", "54321"), 0, "what does not grow goes on");
+	house_start(h, CAIRN_OP_PUT);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, "q/b");
+	cairn_msg_bytes(&h->command, CAIRN_F_UPLOAD, cairn_str("one upload too m"));
+	is_int(house_apply(h), 0, "what was staged can be used");
+	house_start(h, CAIRN_OP_TXN);
+	quota_put(h, "q/c", 900);
+	op = cairn_msg_open_op(&h->command, CAIRN_F_THEN, CAIRN_OP_DELETE);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, "q/b");
+	cairn_msg_close(&h->command, op);
+	is_int(house_apply(h), 0, "a transaction counts as a whole");
+	house_start(h, CAIRN_OP_TXN);
+	cairn_msg_bool(&h->command, CAIRN_F_EACH, true);
+	quota_put(h, "q/d", 96);
+	quota_put(h, "q/e", 95);
+	is_int(house_apply(h), 0, "with each, its operations do");
+	fields = house_fields(h);
+	while (cairn_field_next(&fields, &field, &row) == 0 && field)
+		if (field == CAIRN_F_RESULT && cairn_field_find(row, CAIRN_F_CODE, &row))
+			refused += cairn_slice_eq(row, cairn_str("quota"));
+	is_int(refused, 1, "and the result of the one that did not fit says so");
+	set(h, "quota", 1);
+	is_int(house_put(h, "q/a", "1234"), 0, "below a quota that was lowered, shrinking goes on");
+	is_int(house_delete(h, "q/c"), 0, "and deleting");
+	is_int(house_put(h, "q/f", "1"), CAIRN_E_QUOTA, "and growing does not");
+	set(h, "quota", 0);
+	is_int(house_put(h, "q/f", "1"), 0, "without a quota it does");
+}
+
 static enum cairn_code check(struct house *h)
 {
 	return store_check(h->store, cairn_message_number(cairn_msg_slice(&h->command)),
@@ -378,6 +448,7 @@ static void run(const char *engine)
 	guards(&h);
 	folders(&h);
 	limits(&h);
+	quotas(&h);
 	refused_early(&h);
 	is_int(store_check_rows(h.store, &h.error), 0, "all rows agree with each other");
 	store_facts(h.store, &before);
@@ -480,18 +551,6 @@ static const char *value_at(struct house *h, const char *key, uint64_t revision)
 		return cairn_error_row(h->error.code)->name;
 	snprintf(text, sizeof(text), "%.*s", (int)value.len, (const char *)value.data);
 	return text;
-}
-
-static void set(struct house *h, const char *setting, uint64_t value)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
-	house_start(h, CAIRN_OP_CONFIGURE);
-	cairn_msg_text(&h->command, CAIRN_F_NAME, setting);
-	cairn_msg_text(&h->command, CAIRN_F_AMOUNT, text);
-	if (house_apply(h))
-		bail("a setting is refused: %s", h->error.message);
 }
 
 static void reclaim_all(struct house *h, uint64_t now_ns)

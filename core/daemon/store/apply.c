@@ -60,6 +60,8 @@ static enum cairn_code do_command(struct work *w, unsigned op, const struct args
 		code = guards_hold(w, a, &hold);
 	if (!code)
 		code = hold ? work_operation(w, op, a) : CAIRN_E_CONFLICT;
+	if (!code)
+		code = quota_holds(w, &m);
 	if (code) {
 		work_undo(w, &m);
 		return code;

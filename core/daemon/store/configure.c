@@ -4,6 +4,7 @@
  * removed by now, leaves a mark in meta instead: what was invisible stays so.
  */
 #include <stdio.h>
+#include "amount.h"
 #include "history.h"
 #include "state.h"
 #include "banned.h"
@@ -34,27 +35,25 @@ static bool parse(const struct setting *row, struct cairn_slice text, uint64_t *
 {
 	static const struct {
 		char unit;
-		uint64_t bytes, ns;
+		uint64_t ns;
 	} units[] = {
-		{ 'K', 1ull << 10, 0 },    { 'M', 1ull << 20, 0 },     { 'G', 1ull << 30, 0 },
-		{ 'T', 1ull << 40, 0 },    { 's', 0, 1000000000 },     { 'm', 0, 60000000000 },
-		{ 'h', 0, 3600000000000 }, { 'd', 0, 86400000000000 },
+		{ 's', 1000000000 },
+		{ 'm', 60000000000 },
+		{ 'h', 3600000000000 },
+		{ 'd', 86400000000000 },
 	};
-	const char *p = text.data, *end = p + text.len;
 	uint64_t scale = row->form == DURATION ? 1000000000 : 1;
 
-	if (p == end || *p < '0' || *p > '9')
+	if (row->form == BYTES)
+		return amount_bytes(text, value) && *value <= row->most;
+	if (!amount_number(&text, value))
 		return false;
-	for (*value = 0; p < end && *p >= '0' && *p <= '9'; p++)
-		if (__builtin_mul_overflow(*value, 10, value) ||
-		    __builtin_add_overflow(*value, (uint64_t)(*p - '0'), value))
-			return false;
-	for (size_t i = 0; p + 1 == end && i < sizeof(units) / sizeof(units[0]); i++)
-		if (*p == units[i].unit && row->form != COUNT) {
-			scale = row->form == BYTES ? units[i].bytes : units[i].ns;
-			p++;
+	for (size_t i = 0; text.len == 1 && i < sizeof(units) / sizeof(units[0]); i++)
+		if (*(const char *)text.data == units[i].unit && row->form == DURATION) {
+			scale = units[i].ns;
+			text.len = 0;
 		}
-	return p == end && scale && !__builtin_mul_overflow(*value, scale, value) && *value <= row->most;
+	return !text.len && !__builtin_mul_overflow(*value, scale, value) && *value <= row->most;
 }
 
 static const struct setting *find(struct cairn_slice name)

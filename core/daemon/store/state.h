@@ -197,6 +197,9 @@ struct mark {
 struct mark work_mark(const struct work *w);
 void work_undo(struct work *w, const struct mark *m);
 
+/* quota.c: QUOTA where more is used than may be, and more than there was at BEFORE. */
+enum cairn_code quota_holds(struct work *w, const struct mark *before);
+
 /* guards.c: take one condition apart. INVALID where it is none. */
 enum cairn_code guard_parse(struct cairn_slice item, struct args *g, struct cairn_error *error);
 /* Whether all guards of A hold. Where not, W->error says which and why, as a CONFLICT. A code where

@@ -44,6 +44,8 @@ static enum cairn_code do_item(struct work *w, struct cairn_slice message, unsig
 	if (!code && w->answer->len > CAIRN_PAYLOAD_MAX)
 		code = cairn_fail(w->error, CAIRN_E_TOO_LARGE,
 				  "the answers of one transaction have at most %u bytes", CAIRN_PAYLOAD_MAX);
+	if (!code && each)
+		code = quota_holds(w, &m);
 	if (code && !each) {
 		cairn_error_prefix(w->error, "operation %u", n);
 		return code;

@@ -158,6 +158,8 @@ enum cairn_type {
 	X(116, RESTORED, "restored", U64, "keys that are there again") \
 	X(117, REPLACED, "replaced", U64, "keys that have their old value again") \
 	X(118, REMOVED, "removed", U64, "keys that are gone again") \
+	X(149, STAGED, "staged", U64, "bytes sent ahead and not used yet") \
+	X(150, QUOTA, "quota", U64, "most bytes of live and staged values") \
 	X(165, LAST, "last", BOOL, "nothing follows") \
 	X(166, PLAIN, "plain", BOOL, "not compressed") \
 	X(167, BEFORE, "before", U64, "bytes that were taken before") \

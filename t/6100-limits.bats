@@ -1,0 +1,75 @@
+# What bounds a volume and a value: quota, uploads that nobody finishes, memory.
+# shellcheck disable=SC2154  # $output and $status are bats'
+
+setup() {
+  load lib/cairn.bash
+}
+
+start() {
+  cairn_node "$@"
+  cd "$cairn_root" || return 1
+}
+
+@test "a write beyond the quota is refused and says why; what frees room or does not grow goes on" {
+  start -o volume.engine=memory
+  cairn volume create small --engine memory quota=1MiB
+  export CAIRN_VOLUME=small
+  head -c 120000 /dev/zero | tr '\0' a >a
+  for i in 1 2 3 4 5 6 7; do cairn put "a$i" @a >/dev/null; done
+  cairn put a @a >/dev/null
+  run cairn put b @a
+  [ "$status" -eq 8 ]
+  [[ ${lines[0]} =~ ^"cairn: quota: volume small: the quota is 1048576 bytes, "[0-9]+" are used, and this write needs "[0-9]+" more"$ ]] ||
+    { echo "$output"; false; }
+  [ "${lines[1]}" = "hint: delete keys, or raise it: cairn volume set small quota SIZE" ] || { echo "$output"; false; }
+  run cairn get b
+  [ "$status" -eq 1 ]
+  # The same size again needs no more room, and a smaller one neither.
+  cairn put a2 @a >/dev/null
+  cairn put a "$(head -c 5000 a)" >/dev/null
+  cairn volume set small quota 4000
+  run cairn put c 1
+  [ "$status" -eq 8 ]
+  cairn put a "$(head -c 5000 a | tr a b)" >/dev/null
+  cairn append a "" >/dev/null
+  run cairn append a x
+  [ "$status" -eq 8 ]
+  cairn mv a d
+  run cairn cp d e
+  [ "$status" -eq 8 ]
+  cairn del d a1 a2 a3 a4 a5 a6 a7
+  cairn put c 1 >/dev/null
+  cairn del --purge c
+  cairn volume set small quota 1GiB
+  cairn put a @a >/dev/null
+  cairn put b @a >/dev/null
+  cairn check
+}
+
+@test "the quota and what is used of it are shown" {
+  start -o volume.engine=memory -o volume.quota=2GiB
+  cairn put a 12345 >/dev/null
+  [ "$(cairn volume list | tr -s ' ')" = "VOLUME ENGINE REPLICATION KEYS SIZE QUOTA REVISION WRITES
+main memory none 1 5 2.0 GiB 1 memory" ] || { cairn volume list; false; }
+  cairn volume set main quota 3M
+  [ "$(cairn volume stats --json | jq -c '[.bytes, .quota, .staged]')" = '[5,3145728,null]' ]
+  run cairn volume set main quota 3Mib
+  [ "$status" -eq 2 ]
+  [[ $output == *"quota: '3Mib' is not a number of bytes, with K, M, G or T behind it"* ]] || { echo "$output"; false; }
+  cairn volume set main quota 0
+  [ "$(cairn volume stats --json | jq -c .quota)" = null ]
+}
+
+@test "a mount answers EDQUOT, and df shows the quota" {
+  requires_fuse
+  start -o volume.engine=memory -o volume.quota=8M
+  cairn_mount
+  [ "$(stat -f -c '%b %S' "$CAIRN_MOUNT" | awk '{ print int($1 * $2 / 1e6) }')" -eq 8 ]
+  head -c 5000000 /dev/urandom >"$CAIRN_MOUNT/a"
+  run dd if=/dev/zero of="$CAIRN_MOUNT/b" bs=1M count=5 conv=fsync
+  [ "$status" -ne 0 ]
+  [[ $output == *"Disk quota exceeded"* ]] || { echo "$output"; false; }
+  [ "$(stat -f -c '%f %S' "$CAIRN_MOUNT" | awk '{ print int($1 * $2 / 1e6) }')" -lt 4 ]
+  rm "$CAIRN_MOUNT/a"
+  head -c 5000000 /dev/urandom >"$CAIRN_MOUNT/c"
+}

@@ -34,6 +34,7 @@ static enum cairn_code make(struct cairn *c, const struct cairn_options *o, stru
 {
 	unsigned char client[16];
 	struct epoll_event in = { .events = EPOLLIN };
+	enum cairn_code code;
 
 	c->connection = (struct connection){ .fd = -1, .err = -1, .leave_ns = NEVER };
 	c->epoll = c->timer = -1;
@@ -55,7 +56,8 @@ static enum cairn_code make(struct cairn *c, const struct cairn_options *o, stru
 	if (c->epoll < 0 || c->timer < 0 || epoll_ctl(c->epoll, EPOLL_CTL_ADD, c->timer, &in) < 0)
 		return cairn_fail(e, CAIRN_E_INTERNAL, "no descriptors for a handle: %s",
 				  strerrordesc_np(errno));
-	return find_servers(c, o->servers, e);
+	code = fences_parse(c, o->fence ? o->fence : getenv("CAIRN_FENCE"), e);
+	return code ? code : find_servers(c, o->servers, e);
 }
 
 enum cairn_code cairn_open(struct cairn **c, const struct cairn_options *options, struct cairn_error *e)
@@ -83,6 +85,8 @@ void cairn_close(struct cairn *c)
 	servers_free(c);
 	cairn_msg_free(&c->face);
 	cairn_msg_free(&c->name);
+	cairn_msg_free(&c->fences);
+	free(c->fence_text);
 	if (c->epoll >= 0)
 		close(c->epoll);
 	if (c->timer >= 0)

@@ -59,6 +59,7 @@ struct request {
 	bool cancelled;       /* meanwhile */
 	bool has_face;        /* the caller gave FACE */
 	bool own;             /* a ping of ours */
+	bool foreign;         /* a write to another volume than that of the handle's fences: it is refused */
 	size_t len;
 	unsigned char body[]; /* the message without TIMEOUT_MS */
 };
@@ -118,7 +119,17 @@ struct cairn {
 	struct seen *seen;
 	uint64_t random;             /* state of the jitter */
 	struct cairn_msg face, name; /* the fields FACE and CLIENT, encoded */
+	struct cairn_msg fences;     /* guards of every write, encoded */
+	char *fence_text;            /* begins with the name of their volume; owned */
 };
+
+/* fence.c */
+/* Take the guards of C's writes from TEXT as in fence.h; NULL or empty: there are none. */
+enum cairn_code fences_parse(struct cairn *c, const char *text, struct cairn_error *e);
+/* Whether C has fences that VOLUME cannot check. */
+bool fences_foreign(const struct cairn *c, struct cairn_slice volume);
+/* *E says that a write to VOLUME was refused for it. */
+void fences_fail(const struct cairn *c, struct cairn_slice volume, struct cairn_error *e);
 
 /* servers.c */
 /* Parse LIST (commas) into C->servers. */

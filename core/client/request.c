@@ -127,7 +127,9 @@ static void give_up(struct cairn *c, struct request *r)
 	const struct server *s = &c->servers[c->server];
 	bool up = c->connection.state == CONNECTION_UP;
 
-	if (r->repeat != REPEAT_READ && has_left(c, r)) {
+	if (r->foreign) {
+		fences_fail(c, cairn_slice(r->seen->name, r->seen->len), e);
+	} else if (r->repeat != REPEAT_READ && has_left(c, r)) {
 		if (up)
 			cairn_fail(e, CAIRN_E_UNKNOWN,
 				   "no answer from %s within %llu ms: whether the %s happened is not known",
@@ -273,8 +275,8 @@ void request_forget_born(struct cairn *c)
 		s->when_ns = 0;
 }
 
-/* What REQUEST's fields tell us: its volume, its own time-out, whether it has a face. Copies the rest to R.
- */
+/* What REQUEST's fields tell us: its volume, its own time-out, whether it has a face. Copies the rest to R,
+ * and to a write the handle's fences. */
 static enum cairn_code take_fields(struct cairn *c, struct request *r, struct cairn_slice message)
 {
 	struct cairn_slice fields = cairn_message_fields(message), volume = cairn_str("main"), body;
@@ -300,10 +302,15 @@ static enum cairn_code take_fields(struct cairn *c, struct request *r, struct ca
 		memcpy(r->body + r->len, start, CAIRN_FIELD_HEAD + body.len);
 		r->len += CAIRN_FIELD_HEAD + body.len;
 	}
-	if (r->repeat == REPEAT_WRITE) {
-		r->seen = seen_for(c, volume);
-		if (!r->seen)
-			return CAIRN_E_INTERNAL;
+	if (r->repeat != REPEAT_WRITE)
+		return CAIRN_OK;
+	r->seen = seen_for(c, volume);
+	if (!r->seen)
+		return CAIRN_E_INTERNAL;
+	r->foreign = fences_foreign(c, volume);
+	if (c->fences.len && cairn_message_number(message) != CAIRN_OP_STAGE) {
+		memcpy(r->body + r->len, c->fences.data, c->fences.len);
+		r->len += c->fences.len;
 	}
 	return CAIRN_OK;
 }
@@ -328,9 +335,9 @@ enum cairn_code request_submit(struct cairn *c, const struct cairn_msg *m, cairn
 		return cairn_error_from_errno(-cairn_msg_error(m));
 	if (!cairn_message_number(message))
 		return CAIRN_E_INVALID;
-	if (message.len > CAIRN_FRAME_MAX - ADDED || c->bytes + message.len > QUEUED_MAX)
+	if (message.len + c->fences.len > CAIRN_FRAME_MAX - ADDED || c->bytes + message.len > QUEUED_MAX)
 		return CAIRN_E_TOO_LARGE;
-	r = malloc(sizeof(*r) + message.len);
+	r = malloc(sizeof(*r) + message.len + c->fences.len);
 	if (!r)
 		return CAIRN_E_INTERNAL;
 	*r = (struct request){ .done = done, .arg = arg, .own = own };
@@ -343,7 +350,7 @@ enum cairn_code request_submit(struct cairn *c, const struct cairn_msg *m, cairn
 		return code;
 	}
 	c->now = clock_boot_ns();
-	r->deadline_ns = r->timeout_ns ? c->now + r->timeout_ns : NEVER;
+	r->deadline_ns = r->foreign ? 0 : r->timeout_ns ? c->now + r->timeout_ns : NEVER;
 	if (r->deadline_ns < c->deadline_ns)
 		c->deadline_ns = r->deadline_ns;
 	c->bytes += sizeof(*r) + r->len;
@@ -351,7 +358,10 @@ enum cairn_code request_submit(struct cairn *c, const struct cairn_msg *m, cairn
 		c->pending++;
 	if (id)
 		*id = r->id;
-	enqueue(c, r, r->repeat == REPEAT_WRITE ? PLACE_WRITES : PLACE_READS);
+	enqueue(c, r,
+		r->foreign                          ? PLACE_ENDED /* the next turn tells */
+			: r->repeat == REPEAT_WRITE ? PLACE_WRITES
+						    : PLACE_READS);
 	return CAIRN_OK;
 }
 

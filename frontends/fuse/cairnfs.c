@@ -211,6 +211,7 @@ static enum cairn_code run(struct mount *m, struct cairn_error *e)
 	struct cairn_options options = {
 		.servers = m->options.servers,
 		.face = "mount",
+		.fence = "", /* it writes for every program that uses the mount, under a lock or not */
 		.timeout_ms = m->options.timeout_s * 1000,
 	};
 	enum cairn_code code = CAIRN_OK;

@@ -26,7 +26,7 @@ cairn_root=$(mktemp -d "${TMPDIR:-/tmp}/cairn-test.XXXXXX")
 export cairn_root
 export HOME=$cairn_root XDG_CONFIG_HOME=$cairn_root/config XDG_DATA_HOME=$cairn_root/share
 export XDG_RUNTIME_DIR=$cairn_root/runtime LC_ALL=C.UTF-8 TZ=UTC
-unset CAIRN_LOG NO_COLOR CAIRN_SERVER
+unset CAIRN_LOG NO_COLOR CAIRN_SERVER CAIRN_FENCE
 mkdir -m 700 "$XDG_RUNTIME_DIR"
 export PATH
 declare -gA cairn_pids=() cairn_options=()

@@ -785,8 +785,92 @@ static void late_look(void)
 	fake_stop(&f);
 }
 
+/* Counts into ARG the fences of what arrives, and remembers the last one. */
+struct guarded {
+	unsigned puts, gets, stages; /* fences that they carried */
+	uint64_t fence;
+	char key[32];
+};
+
+static void serve_fences(struct fake *f, int fd, int nth)
+{
+	struct guarded *g = f->arg;
+	struct fake_request r = { 0 };
+	struct cairn_slice rest, body, key = { 0 };
+	unsigned field;
+
+	(void)nth;
+	if (!fake_greet(fd))
+		return;
+	while (fake_next(fd, &r, 5)) {
+		rest = r.fields;
+		while (cairn_field_next(&rest, &field, &body) == 0 && field) {
+			if (field != CAIRN_F_GUARD)
+				continue;
+			*(r.number == CAIRN_OP_PUT           ? &g->puts
+				  : r.number == CAIRN_OP_GET ? &g->gets
+							     : &g->stages) += 1;
+			g->fence = cairn_field_u64(body, CAIRN_F_FENCE, 0);
+			cairn_field_find(body, CAIRN_F_KEY, &key);
+			snprintf(g->key, sizeof(g->key), "%.*s", (int)key.len, (const char *)key.data);
+		}
+		fake_number(fd, r.id, CAIRN_F_REVISION, 7);
+	}
+	free(r.bytes);
+}
+
+/* A handle under locks: its writes carry their fences. */
+static void fences(void)
+{
+	static const char *const wrong[] = { "main",     "main 5", "main 5:",   "main x:k",
+					     "main 0:k", " 5:k",   "main 5:k%", "main 5:a b" };
+	struct guarded g = { 0 };
+	struct cairn_error e = { 0 };
+	struct cairn_reply r = { 0 };
+	struct cairn_slice value;
+	struct fake f;
+	struct cairn_options o = { .fence = "main 17:a/b 18:odd%20key%25" };
+	static char large[300000];
+	struct cairn *c;
+
+	fake_start(&f, serve_fences, &g);
+	o.servers = f.server;
+	is_int(cairn_open(&c, &o, &e), 0, "a handle under two locks");
+	is_int(cairn_put(c, NULL, cairn_str("k"), cairn_str("v"), NULL, &e), 0, "writes");
+	ok(g.puts == 2 && g.fence == 18 && !strcmp(g.key, "odd key%"), "with the fences of both");
+	cairn_get(c, NULL, cairn_str("k"), &value, NULL, &r);
+	cairn_put(c, NULL, cairn_str("k"), cairn_slice(large, sizeof(large)), NULL, &e);
+	ok(g.puts == 4 && g.gets == 0 && g.stages == 0, "reads, and pieces sent ahead, carry none");
+	is_int(cairn_put(c, "stock", cairn_str("k"), cairn_str("v"), NULL, &e), CAIRN_E_UNSUPPORTED,
+	       "a volume that cannot know the lock is not written to");
+	is_str(e.message,
+	       "nothing was written: volume stock cannot tell whether a lock of volume main is still held",
+	       "which is said");
+	cairn_close(c);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		o.fence = wrong[i];
+		is_int(cairn_open(&c, &o, &e), CAIRN_E_INVALID, "'%s' is no fence", wrong[i]);
+	}
+	setenv("CAIRN_FENCE", "main 9:k", 1);
+	o.fence = "";
+	cairn_open(&c, &o, &e);
+	g.puts = 0;
+	cairn_put(c, "stock", cairn_str("k"), cairn_str("v"), NULL, &e);
+	is_int(g.puts, 0, "an empty text is no lock");
+	cairn_close(c);
+	o.fence = NULL;
+	cairn_open(&c, &o, &e);
+	unsetenv("CAIRN_FENCE");
+	cairn_put(c, NULL, cairn_str("k"), cairn_str("v"), NULL, &e);
+	ok(g.puts == 1 && g.fence == 9, "and none given is that of the environment");
+	cairn_close(c);
+	cairn_reply_free(&r);
+	fake_stop(&f);
+}
+
 int main(void)
 {
+	fences();
 	common_calls();
 	nobody_there();
 	refused();

@@ -73,6 +73,9 @@ int main(void)
 			continue;
 		if (operation(op)->nested || args_is_write(op))
 			same_arguments(op);
+		if (cairn_operation_row(op)->permission == CAIRN_MAY_WRITE && op != CAIRN_OP_STAGE)
+			ok(find(operation(op)->arguments, CAIRN_F_GUARD),
+			   "as a write it takes the fence of a lock");
 		is_int(operation(op)->nested, args_is_nested(op),
 		       "and stands in a transaction where the store takes it there");
 	}

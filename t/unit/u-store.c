@@ -240,6 +240,61 @@ static void guards(struct house *h)
 	house_delete(h, "g2");
 }
 
+/* A put of KEY under the fence FENCE of the lock "lock". */
+static enum cairn_code put_fenced(struct house *h, const char *key, uint64_t fence)
+{
+	size_t mark;
+
+	house_start(h, CAIRN_OP_PUT);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, key);
+	mark = guard(h, "lock");
+	cairn_msg_u64(&h->command, CAIRN_F_FENCE, fence);
+	cairn_msg_close(&h->command, mark);
+	return house_apply(h);
+}
+
+static void fences(struct house *h)
+{
+	char wanted[160];
+	uint64_t fence;
+	size_t mark;
+
+	house_put(h, "lock", "held");
+	fence = cairn_field_u64(house_fields(h), CAIRN_F_REVISION, 0);
+	house_put(h, "lock", "held still");
+	is_int(put_fenced(h, "fenced", fence), 0, "who holds a lock may write");
+	is_int(put_fenced(h, "fenced", fence + 1), CAIRN_E_CONFLICT,
+	       "the fence is the revision that made the lock, not its last one");
+	house_delete(h, "lock");
+	is_int(put_fenced(h, "fenced", fence), CAIRN_E_CONFLICT, "who has lost it may not");
+	snprintf(wanted, sizeof(wanted),
+		 "fenced not written: lock was lost (our fence %llu, and nobody holds it now)",
+		 (unsigned long long)fence);
+	is_str(h->error.message, wanted, "and is told why");
+	is_int(put_fenced(h, "fenced", 0), CAIRN_E_CONFLICT, "no fence is not that of a free lock");
+	house_put(h, "lock", "held by another");
+	snprintf(wanted, sizeof(wanted), "nothing was written: lock was lost (our fence %llu, now %llu)",
+		 (unsigned long long)fence,
+		 (unsigned long long)cairn_field_u64(house_fields(h), CAIRN_F_REVISION, 0));
+	house_start(h, CAIRN_OP_TXN);
+	mark = guard(h, "nothing");
+	cairn_msg_bool(&h->command, CAIRN_F_EXISTS, true);
+	cairn_msg_close(&h->command, mark);
+	mark = guard(h, "lock");
+	cairn_msg_u64(&h->command, CAIRN_F_FENCE, fence);
+	cairn_msg_close(&h->command, mark);
+	mark = cairn_msg_open_op(&h->command, CAIRN_F_ELSE, CAIRN_OP_PUT);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, "fenced");
+	cairn_msg_text(&h->command, CAIRN_F_VALUE, "else");
+	cairn_msg_close(&h->command, mark);
+	is_int(house_apply(h), CAIRN_E_CONFLICT,
+	       "a lost lock ends a transaction, also where another condition fails first");
+	is_str(h->error.message, wanted, "which says so");
+	is_str(house_value(h, "fenced"), "", "and does nothing else instead");
+	house_delete(h, "lock");
+	house_delete(h, "fenced");
+}
+
 static void folders(struct house *h)
 {
 	struct cairn_slice row, attributes;
@@ -446,6 +501,7 @@ static void run(const char *engine)
 	listings(&h);
 	long_values(&h);
 	guards(&h);
+	fences(&h);
 	folders(&h);
 	limits(&h);
 	quotas(&h);

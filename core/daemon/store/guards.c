@@ -1,8 +1,12 @@
 /*
  * Guards: conditions on keys and prefixes. A guard that does not hold is no error of its own: it leaves the
  * sentence that says why, and the current revision of the key, for whoever makes a CONFLICT of it.
+ *
+ * The fence of a lock is another thing: who does not hold its lock any more may not do anything, so a fence
+ * that does not hold is the error CONFLICT, also in a transaction that has an 'else' list.
  */
 #include <errno.h>
+#include <stdio.h>
 #include "content.h"
 #include "banned.h"
 
@@ -98,6 +102,35 @@ static enum cairn_code key_guard(struct work *w, const struct args *g, bool *hol
 	return code;
 }
 
+/* G has a lock and the revision that made it. Where another holds it now, or nobody, the operation A is
+ * refused. */
+static enum cairn_code fence_guard(struct work *w, const struct args *g, const struct args *a)
+{
+	struct cairn_slice lock = g->body[CAIRN_F_KEY], key = args_bytes(a, CAIRN_F_KEY);
+	uint64_t fence = args_u64(g, CAIRN_F_FENCE, 0), now;
+	char text[KEY_TEXT], current[48] = "and nobody holds it now";
+	struct live l;
+	enum cairn_code code = live_load(w, lock, &l);
+
+	if (code)
+		return code;
+	now = l.found && (!l.r.expiry_ns || l.r.expiry_ns > w->time_ns) ? l.r.create_revision : 0;
+	if (now == fence && now)
+		return CAIRN_OK;
+	if (now)
+		snprintf(current, sizeof(current), "now %llu", (unsigned long long)now);
+	cairn_fail(w->error, CAIRN_E_CONFLICT, "%s was lost (our fence %llu, %s)", key_text(lock, text),
+		   (unsigned long long)fence, current);
+	w->error->revision = now;
+	if (!key.len)
+		key = args_bytes(a, CAIRN_F_PREFIX);
+	if (!key.len)
+		cairn_error_prefix(w->error, "nothing was written");
+	else if (!cairn_slice_eq(key, lock))
+		cairn_error_prefix(w->error, "%s not written", key_text(key, text));
+	return CAIRN_E_CONFLICT;
+}
+
 static int any_but_marker(void *arg, struct cairn_slice key, struct cairn_slice body)
 {
 	(void)body;
@@ -138,14 +171,15 @@ enum cairn_code guard_parse(struct cairn_slice item, struct args *g, struct cair
 	if (g->has[0] & FIELD(KEY) && g->has[0] & KEY_CONDITIONS &&
 	    !(g->has[0] & ~(FIELD(KEY) | KEY_CONDITIONS)) && !g->has[1])
 		return CAIRN_OK;
-	if (g->has[0] == (FIELD(PREFIX) | FIELD(EMPTY)) && !g->has[1])
+	if ((g->has[0] == (FIELD(PREFIX) | FIELD(EMPTY)) || g->has[0] == (FIELD(KEY) | FIELD(FENCE))) &&
+	    !g->has[1])
 		return CAIRN_OK;
-	return cairn_fail(
-		error, CAIRN_E_INVALID,
-		"a condition has a key and what must hold of it, or a prefix and whether it is empty");
+	return cairn_fail(error, CAIRN_E_INVALID,
+			  "a condition has a key and what must hold of it, or its fence alone, or a prefix "
+			  "and whether it is empty");
 }
 
-static enum cairn_code check(struct work *w, struct cairn_slice item, bool *holds)
+static enum cairn_code check(struct work *w, struct cairn_slice item, const struct args *a, bool *hold)
 {
 	struct args g;
 	enum cairn_code code = guard_parse(item, &g, w->error);
@@ -154,7 +188,11 @@ static enum cairn_code check(struct work *w, struct cairn_slice item, bool *hold
 		code = work_charge(w, 1, item.len);
 	if (code)
 		return code;
-	return args_has(&g, CAIRN_F_KEY) ? key_guard(w, &g, holds) : prefix_guard(w, &g, holds);
+	if (args_has(&g, CAIRN_F_FENCE))
+		return fence_guard(w, &g, a);
+	if (!*hold)
+		return CAIRN_OK;
+	return args_has(&g, CAIRN_F_KEY) ? key_guard(w, &g, hold) : prefix_guard(w, &g, hold);
 }
 
 enum cairn_code guards_hold(struct work *w, const struct args *a, bool *hold)
@@ -164,8 +202,8 @@ enum cairn_code guards_hold(struct work *w, const struct args *a, bool *hold)
 	unsigned field;
 
 	*hold = true;
-	while (!code && *hold && cairn_field_next(&rest, &field, &item) == 0 && field)
+	while (!code && cairn_field_next(&rest, &field, &item) == 0 && field)
 		if (field == CAIRN_F_GUARD)
-			code = check(w, item, hold);
+			code = check(w, item, a, hold);
 	return code;
 }

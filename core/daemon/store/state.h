@@ -202,8 +202,8 @@ enum cairn_code quota_holds(struct work *w, const struct mark *before);
 
 /* guards.c: take one condition apart. INVALID where it is none. */
 enum cairn_code guard_parse(struct cairn_slice item, struct args *g, struct cairn_error *error);
-/* Whether all guards of A hold. Where not, W->error says which and why, as a CONFLICT. A code where
- * one is malformed. */
+/* Whether all guards of A hold. Where not, W->error says which and why, as a CONFLICT. A code where one is
+ * malformed, and CONFLICT where one is the fence of a lock that was lost. */
 enum cairn_code guards_hold(struct work *w, const struct args *a, bool *hold);
 
 #endif

@@ -23,6 +23,9 @@ struct cairn_options {
 	uint64_t timeout_ms; /* for each call, connecting included; 0: 5000. A request's own field TIMEOUT_MS
 				goes before it, and is 0 for "no limit". For a stream it is the longest
 				silence. */
+	const char *
+		fence; /* the locks that this program runs under, as 'cairn lock' gives them to it: each write
+			  is refused (CONFLICT) when one of them was lost. NULL: $CAIRN_FENCE; "": none */
 	bool persistent; /* keep trying until the time-out even where no server was ever reached. Without it a
 			    call fails at once when a first round over the whole list finds nobody */
 };

@@ -149,6 +149,9 @@ enum cairn_type {
 	  "when a name in the folder last came or went, by the store's clock") \
 	X(104, SUBFOLDERS, "subfolders", U64, "folders directly in the folder") \
 	X(105, ATIME, "atime", TIME, "last access, where somebody has set it") \
+	X(107, FENCE, "fence", U64, \
+	  "guard: the key is a lock that is held, made by this revision (else conflict, whatever 'else' " \
+	  "says)") \
 	X(110, AT, "at", U64, "a revision: read as of it") \
 	X(111, AS_OF, "as_of", TIME, "a time: the last revision that was committed by then") \
 	X(112, OLDEST, "oldest", U64, "oldest revision that can be read at") \

@@ -3,7 +3,7 @@ noinst_LTLIBRARIES += libbase.la
 libbase_la_SOURCES = %D%/errors.c %D%/message.c %D%/operations.c %D%/le.h %D%/banned.h \
 	%D%/amount.c %D%/amount.h %D%/crc32c.c %D%/crc32c.h %D%/files.c %D%/files.h %D%/sys.c %D%/sys.h %D%/clock.c %D%/clock.h \
 	%D%/buffer.c %D%/buffer.h %D%/prometheus.c %D%/prometheus.h %D%/nearest.c %D%/nearest.h \
-	%D%/btree.c %D%/btree.h %D%/slab.c %D%/slab.h
+	%D%/btree.c %D%/btree.h %D%/btree_inside.h %D%/btree_change.c %D%/btree_read.c %D%/slab.c %D%/slab.h
 libbase_la_CPPFLAGS = $(BASE_CPPFLAGS)
 EXTRA_DIST += %D%/README.md %D%/message.md %D%/stream.md
 

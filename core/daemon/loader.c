@@ -84,8 +84,32 @@ static int add_folder(struct loader *l, const char *folder, size_t len)
 	return 0;
 }
 
+/*
+ * Where plugins lie when nobody says: in the build folder that this program lies in; where it was installed
+ * to; or, where that is not there, where the installation was moved to with the program.
+ */
+static const char *usual_folder(char *place, size_t size)
+{
+	static const char *const beside[] = { "/../.libs", "/../lib/cairn" };
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash;
+
+	self[n > 0 ? n : 0] = 0;
+	slash = strrchr(self, '/');
+	for (size_t i = 0; slash && i < 2; i++) {
+		snprintf(place, size, "%.*s%s/replication-none.so", (int)(slash - self), self, beside[i]);
+		if ((i == 0 || access(PLUGIN_DIR, F_OK) < 0) && access(place, R_OK) == 0) {
+			*strrchr(place, '/') = 0;
+			return place;
+		}
+	}
+	return PLUGIN_DIR;
+}
+
 struct loader *loader_new(const char *path)
 {
+	char place[PATH_MAX + 64];
 	struct loader *l = calloc(1, sizeof(*l));
 	int r = 0;
 
@@ -95,7 +119,7 @@ struct loader *loader_new(const char *path)
 	if (!path)
 		path = getenv("CAIRN_PLUGIN_PATH");
 	if (!path || !*path)
-		path = PLUGIN_DIR;
+		path = usual_folder(place, sizeof(place));
 	while (r == 0 && *path) {
 		size_t n = strcspn(path, ":");
 

@@ -1,7 +1,8 @@
 /*
  * A command line against the rows: general options anywhere, a verb or one of its aliases, perhaps a
- * subcommand, then options and operands in any order; -- ends the options and a lone - is an operand. What
- * does not fit is answered with a sentence that names it and with the nearest row as a hint.
+ * subcommand, then options and operands in any order; -- ends the options, and so does the first word of a
+ * command that is run; a lone - is an operand. What does not fit is answered with a sentence that names it
+ * and with the nearest row as a hint.
  */
 #include <stdlib.h>
 #include "cli.h"
@@ -215,6 +216,7 @@ enum cairn_code arguments_parse(struct arguments *a, const struct word *words, s
 			code = take_verb(a, a->verb->verbs, word, e);
 		else
 			a->operand[a->count++] = words[i];
+		ended = ended || (a->verb && a->verb->command && (int)a->count >= a->verb->command);
 	}
 	a->implied = a->verb && a->verb->verbs;
 	if (code == CAIRN_OK && a->implied)

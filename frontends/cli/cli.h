@@ -65,6 +65,7 @@ struct verb {
 	const struct option *options;
 	const struct verb *verbs; /* subcommands, ended by name NULL; then run is not used */
 	int least, most;          /* operands; most -1: any number */
+	int command; /* which operand begins a command, whose words are no options, from 1; 0: none */
 	enum operand operands[3]; /* the last one is that of all that follow */
 	enum cairn_code (*run)(struct cli *c, const struct arguments *a);
 };
@@ -216,6 +217,10 @@ void progress_begin(struct progress *p, const struct cli *c, const char *what, u
 void progress_add(struct progress *p, size_t bytes);
 void progress_end(struct progress *p);
 
+/* programs.c */
+/* Where the program NAME of this installation or build folder is, else NAME alone, into PATH. */
+void program_path(const char *name, char *path, size_t size);
+
 /* past.c */
 /* The revision that a verb reads at, where one was GIVEN. */
 struct past {
@@ -320,6 +325,7 @@ VERB(config_list);
 VERB(log_level);
 VERB(metrics);
 VERB(shell);
+VERB(sandbox);
 VERB(proxy);
 VERB(help);
 VERB(complete);

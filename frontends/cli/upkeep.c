@@ -36,24 +36,6 @@ static bool check_event(void *arg, const struct cairn_reply *event)
 	return true;
 }
 
-/* The path of cairnd: beside this program or in the sbin beside its folder, else by the PATH. */
-static void find_cairnd(char *path, size_t size)
-{
-	static const char *const places[] = { "/cairnd", "/../sbin/cairnd" };
-	char self[4096];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 32);
-	char *slash;
-
-	self[n > 0 ? n : 0] = 0;
-	slash = strrchr(self, '/');
-	for (size_t i = 0; slash && i < sizeof(places) / sizeof(*places); i++) {
-		snprintf(path, size, "%.*s%s", (int)(slash - self), self, places[i]);
-		if (access(path, X_OK) == 0)
-			return;
-	}
-	snprintf(path, size, "cairnd");
-}
-
 /* Run cairnd with OPTION on the folder DIR; its exit status is ours. */
 static enum cairn_code run_cairnd(struct cli *c, const char *option, const char *dir)
 {
@@ -62,7 +44,7 @@ static enum cairn_code run_cairnd(struct cli *c, const char *option, const char 
 	int status, r;
 	pid_t pid;
 
-	find_cairnd(path, sizeof(path));
+	program_path("cairnd", path, sizeof(path));
 	snprintf(data, sizeof(data), "%s", dir);
 	fflush(stdout);
 	r = posix_spawnp(&pid, path, NULL, NULL, argv, environ);

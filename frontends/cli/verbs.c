@@ -129,6 +129,13 @@ static const struct option shell_options[] = {
 	{ 0 },
 };
 
+static const struct option sandbox_options[] = {
+	{ "nodes", 'n', "N", "how many nodes (1)" },
+	{ "mount", 0, NULL, "mount the volume main at $CAIRN_MOUNT" },
+	{ "engine", 0, "NAME", "its storage engine, or the path of one (./engine.so)" },
+	{ 0 },
+};
+
 static const struct option help_options[] = {
 	{ "man", 0, NULL, "print the manual page cairn(1)" },
 	{ 0 },
@@ -673,6 +680,26 @@ const struct verb verbs[] = {
 		  "  cairn shell < lines\n  cairn ls -r old | sed 's/^/del /' | cairn shell --atomic",
 	  .options = shell_options,
 	  .run = verb_shell },
+	{ .name = "sandbox",
+	  .aliases = "",
+	  .group = "other",
+	  .synopsis = "[--] COMMAND [WORD]...",
+	  .help = "run a command on a throw-away node",
+	  .page = "The node has a folder of its own, is ready when COMMAND starts, and is gone when COMMAND "
+		  "ends, or when cairn itself is ended or killed; so are the mount and every process that "
+		  "COMMAND has left "
+		  "behind. $CAIRN_SERVER says where it is, so that 'cairn' talks to it, and $CAIRN_MOUNT "
+		  "where it "
+		  "is mounted. The exit status is that of COMMAND. Options stand before it.\n\n"
+		  "So far a sandbox has one node; a larger N is the error unsupported (exit status 10).\n\n"
+		  "  cairn sandbox -- ./my-test\n"
+		  "  cairn sandbox --mount -- sh -c 'echo 1 >$CAIRN_MOUNT/a; cairn get a'",
+	  .options = sandbox_options,
+	  .least = 1,
+	  .most = -1,
+	  .command = 1,
+	  .operands = { OPERAND_FILE },
+	  .run = verb_sandbox },
 	{ .name = "proxy",
 	  .aliases = "",
 	  .group = "other",

@@ -170,7 +170,7 @@ steady() { sed -E "s#$cairn_root#ROOT#g; s/[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.]
   diff "$cairn_root/verbs" <(sed -n 's/^\.SS //p' "$CAIRN_SOURCE/man/cairn.1" | sed 's/\\-/-/g' | grep -vx complete | sort)
   while read -r verb; do
     options=$(cairn help "$verb" | grep -oE -- '^  ( {4}|-., )--[a-z-]+' | grep -oE -- '--[a-z-]+' | sort -u)
-    [ "$verb" = snapshot ] || [ "$verb" = plugin ] || [ "$verb" = volume ] || [ "$verb" = config ] ||
+    [ "$verb" = snapshot ] || [ "$verb" = plugin ] || [ "$verb" = volume ] || [ "$verb" = config ] || [ "$verb" = journal ] ||
       diff <(printf '%s\n' "$options" --server --volume --timeout --json --format --key --help --version | grep . | sort) \
         <(cairn complete -- "$verb" -- '' -- 2>/dev/null | cat; cairn complete -- "$verb" - | cut -f 1 | sort)
   done <"$cairn_root/verbs"

@@ -27,7 +27,15 @@
 #include "volume.h"
 #include "banned.h"
 
-enum { OPT_PRINT_CONFIG = 256, OPT_READY_FD, OPT_EXIT_WITH_PARENT, OPT_CHECK, OPT_REPAIR };
+enum {
+	OPT_PRINT_CONFIG = 256,
+	OPT_READY_FD,
+	OPT_EXIT_WITH_PARENT,
+	OPT_CHECK,
+	OPT_REPAIR,
+	OPT_JOURNAL_CHECK,
+	OPT_JOURNAL_DUMP
+};
 
 /* Options that are no settings; those of the settings follow from their rows. */
 static const struct plain_option {
@@ -47,6 +55,11 @@ static const struct plain_option {
 	  "read all volumes in the data folder, say whether they are sound, and end" },
 	{ "repair", OPT_REPAIR, NULL,
 	  "the same, and make those that are damaged anew from what is valid in them" },
+	{ "journal-check", OPT_JOURNAL_CHECK, NULL,
+	  "read all of the journal, say whether it is sound, and end" },
+	{ "journal-dump", OPT_JOURNAL_DUMP, "HOW",
+	  "print what stands in the journal, and end: 'text' or 'json', then ',values' for the values too, "
+	  "',volume=NAME' for one volume" },
 	{ "help", 'h', NULL, "print this help, and end" },
 	{ "version", 'V', NULL, "print the version, and end" },
 };
@@ -57,7 +70,8 @@ static const struct plain_option {
 struct options {
 	const char *config;
 	int ready_fd; /* -1: none */
-	bool print_config, exit_with_parent, check, repair, help, version;
+	bool print_config, exit_with_parent, check, repair, journal_check, help, version;
+	const char *journal_dump; /* how, or NULL */
 };
 
 /* The tables of getopt_long. */
@@ -203,6 +217,8 @@ static enum cairn_code read_options(int argc, char **argv, struct options *o, st
 		o->exit_with_parent |= c == OPT_EXIT_WITH_PARENT;
 		o->check |= c == OPT_CHECK;
 		o->repair |= c == OPT_REPAIR;
+		o->journal_check |= c == OPT_JOURNAL_CHECK;
+		o->journal_dump = c == OPT_JOURNAL_DUMP ? optarg : o->journal_dump;
 		o->help |= c == 'h';
 		o->version |= c == 'V';
 	}
@@ -371,12 +387,11 @@ static void on_journal_failed(void *arg, const struct cairn_error *error)
 
 static enum cairn_code open_journal(struct daemon *d, struct cairn_error *error)
 {
-	const char *dir = setting_text(d->settings, SETTING_JOURNAL_DIR);
 	char path[PATH_MAX];
 	struct cairn_error notice;
 	enum cairn_code code;
 
-	snprintf(path, sizeof(path), "%s%s", *dir ? dir : d->node.data_dir, *dir ? "" : "/journal");
+	node_journal_path(&d->node, path, sizeof(path));
 	code = journal_open(&d->node.journal,
 			    &(struct journal_options){
 				    .folder = path,
@@ -484,8 +499,8 @@ static enum cairn_code run(struct daemon *d, const struct options *o, struct cai
 	return code;
 }
 
-/* Check or repair the data folder, without serving anybody. */
-static enum cairn_code run_offline(struct daemon *d, bool repair, struct cairn_error *error)
+/* Do what O asks with the data folder, without serving anybody. */
+static enum cairn_code run_offline(struct daemon *d, const struct options *o, struct cairn_error *error)
 {
 	enum cairn_code code = offline_is_node(setting_text(d->settings, SETTING_NODE_DATA), error);
 
@@ -494,9 +509,14 @@ static enum cairn_code run_offline(struct daemon *d, bool repair, struct cairn_e
 	log_levels_set(d->log, "warn", error); /* what is said stands on standard output */
 	code = node_open(&d->node, d->settings, d->log, error);
 	d->node.metrics = metrics_new();
-	if (!code)
-		code = d->node.metrics ? offline_run(&d->node, repair, error)
-				       : cairn_fail(error, CAIRN_E_INTERNAL, "no memory");
+	if (!code && !d->node.metrics)
+		code = cairn_fail(error, CAIRN_E_INTERNAL, "no memory");
+	if (!code && o->journal_dump)
+		code = offline_journal_dump(&d->node, o->journal_dump, error);
+	else if (!code && o->journal_check)
+		code = offline_journal_check(&d->node, error);
+	else if (!code)
+		code = offline_run(&d->node, o->repair, error);
 	pool_free(d->node.pool);
 	d->node.pool = NULL;
 	volumes_close(&d->node);
@@ -551,8 +571,8 @@ int main(int argc, char **argv)
 						"the process that started this one has ended");
 		else if (!open_log(&d, &error)) {
 			raise_limits();
-			if (o.check || o.repair)
-				run_offline(&d, o.repair, &error);
+			if (o.check || o.repair || o.journal_check || o.journal_dump)
+				run_offline(&d, &o, &error);
 			else
 				run(&d, &o, &error);
 		}

@@ -146,6 +146,13 @@ static enum cairn_code parse_identity(struct node *n, const char *text, size_t l
 	return CAIRN_OK;
 }
 
+void node_journal_path(const struct node *n, char *path, size_t size)
+{
+	const char *dir = setting_text(n->settings, SETTING_JOURNAL_DIR);
+
+	snprintf(path, size, "%s%s", *dir ? dir : n->data_dir, *dir ? "" : "/journal");
+}
+
 enum cairn_code node_write_identity(struct node *n, struct cairn_error *error)
 {
 	char text[512];

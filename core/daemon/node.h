@@ -36,6 +36,7 @@ struct node {
 	char *data_dir;          /* absolute */
 	int data_fd;             /* its descriptor, locked */
 	uint64_t start_ns;       /* clock_boot_ns at start */
+	bool offline;            /* nobody is served: the journal is read only, and no folder is changed */
 };
 
 /*
@@ -46,6 +47,8 @@ struct node {
 enum cairn_code node_open(struct node *n, struct settings *settings, struct log *log,
 			  struct cairn_error *error);
 void node_close(struct node *n);
+/* The path of the folder of N's journal. */
+void node_journal_path(const struct node *n, char *path, size_t size);
 /* Replace the identity file by what N says now. */
 enum cairn_code node_write_identity(struct node *n, struct cairn_error *error);
 /* BYTES (at most 32) random bytes in hex into TEXT, with a NUL. */

@@ -14,4 +14,11 @@ enum cairn_code offline_is_node(const char *data, struct cairn_error *error);
  */
 enum cairn_code offline_run(struct node *n, bool repair, struct cairn_error *error);
 
+/* Look at the journal of N: a line on standard output where it is sound, else CORRUPT with file and offset.
+ */
+enum cairn_code offline_journal_check(struct node *n, struct cairn_error *error);
+/* Print all that stands in it, HOW says how: "text" or "json", then ",values" and ",volume=NAME". What is
+ * damaged is printed as such, and then CORRUPT. */
+enum cairn_code offline_journal_dump(struct node *n, const char *how, struct cairn_error *error);
+
 #endif

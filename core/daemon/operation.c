@@ -65,6 +65,7 @@ ARGUMENTS(CONFIG_GET, A(SETTING));
 ARGUMENTS(CONFIG_SET, R(SETTING), R(AMOUNT));
 ARGUMENTS(LOG_LEVEL, A(MODULE), A(LEVEL));
 ARGUMENTS(DIGEST, );
+ARGUMENTS(JOURNAL, );
 ARGUMENTS(FLUSH, R(NAME));
 ARGUMENTS(CHECK, );
 ARGUMENTS(COMPACT, );
@@ -110,6 +111,7 @@ static const struct operation rows[CAIRN_OPERATION_COUNT] = {
 	ROW(CONFIG_SET, op_config_set, false, false),
 	ROW(LOG_LEVEL, op_log_level, false, false),
 	ROW(DIGEST, op_digest, true, false),
+	ROW(JOURNAL, op_journal, false, false),
 	ROW(FLUSH, op_flush, false, false),
 	ROW(CHECK, op_check, true, false),
 	ROW(COMPACT, op_compact, true, false),

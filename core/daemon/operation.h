@@ -112,6 +112,8 @@ void volume_change_free(struct volume_change *v);
 void op_check(struct call *c);
 void op_compact(struct call *c);
 void op_flush(struct call *c);
+/* op_journal.c: */
+void op_journal(struct call *c);
 /* op_snapshot.c: */
 void op_snapshot_save(struct call *c);
 void op_snapshot_restore(struct call *c);

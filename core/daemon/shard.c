@@ -284,6 +284,15 @@ const char *shard_promise(const struct shard *s)
 	return s->engine.ops.caps & CAIRN_ENGINE_DURABLE ? "unsynced" : "memory";
 }
 
+bool shard_journal(struct shard *s, struct journal_extent *extent, struct overlay_facts *overlay)
+{
+	if (!s->journal)
+		return false;
+	*extent = journal_extent(s->journal);
+	overlay_facts(&s->engine, overlay);
+	return true;
+}
+
 struct engine *shard_engine(struct shard *s)
 {
 	return &s->engine;

@@ -72,6 +72,11 @@ enum cairn_code shard_notice(struct shard *s, struct cairn_error *error);
 /* What an answered write is worth: "synced" (on disk), "unsynced" (the engine has it), "memory". Static. */
 const char *shard_promise(const struct shard *s);
 
+/* What the journal keeps of a shard, and what its overlay holds. Whether it stands on the journal at all. */
+struct journal_extent;
+struct overlay_facts;
+bool shard_journal(struct shard *s, struct journal_extent *extent, struct overlay_facts *overlay);
+
 /* The number in the journal of the shard in FOLDER (its last part counts). */
 uint64_t shard_id(const char *folder);
 

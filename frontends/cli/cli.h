@@ -254,6 +254,12 @@ enum cairn_code walk(struct cli *c, const struct range *range, row_fn *fn, void 
  * page by page. */
 enum cairn_code del_folder(struct cli *c, const struct word *w, bool purge);
 
+/* upkeep.c */
+/* Run cairnd on the data folder DIR with OPTION and its argument VALUE (NULL: it has none); the file CONFIG,
+ * where it is not NULL, has the settings. Its exit status is ours. */
+enum cairn_code run_cairnd(struct cli *c, const char *dir, const char *config, const char *option,
+			   const char *value);
+
 /* admin.c */
 void show_volumes(const struct cli *c, struct cairn_slice fields);
 
@@ -315,6 +321,9 @@ VERB(snapshot_restore);
 VERB(snapshot_show);
 VERB(check);
 VERB(compact);
+VERB(journal_list);
+VERB(journal_check);
+VERB(journal_dump);
 VERB(volume_flush);
 VERB(repair);
 VERB(export);

@@ -36,18 +36,23 @@ static bool check_event(void *arg, const struct cairn_reply *event)
 	return true;
 }
 
-/* Run cairnd with OPTION on the folder DIR; its exit status is ours. */
-static enum cairn_code run_cairnd(struct cli *c, const char *option, const char *dir)
+enum cairn_code run_cairnd(struct cli *c, const char *dir, const char *config, const char *option,
+			   const char *value)
 {
-	char path[4096], data[4096];
-	char *const argv[] = { path, "--data", data, (char *)option, NULL };
+	const char *words[] = { "cairnd", "--data", dir, option, value, NULL, NULL, NULL };
+	size_t n = value ? 5 : 4;
+	char path[4096];
 	int status, r;
 	pid_t pid;
 
+	if (config) {
+		words[n++] = "--config";
+		words[n] = config;
+	}
 	program_path("cairnd", path, sizeof(path));
-	snprintf(data, sizeof(data), "%s", dir);
+	words[0] = path;
 	fflush(stdout);
-	r = posix_spawnp(&pid, path, NULL, NULL, argv, environ);
+	r = posix_spawnp(&pid, path, NULL, NULL, (char *const *)words, environ);
 	if (r)
 		return cairn_fail(&c->error, CAIRN_E_UNSUPPORTED, "cairnd cannot be started: %s",
 				  strerror(r));
@@ -61,7 +66,7 @@ static enum cairn_code run_cairnd(struct cli *c, const char *option, const char 
 VERB(repair)
 {
 	if (argument(a, "dir"))
-		return run_cairnd(c, "--repair", argument(a, "dir"));
+		return run_cairnd(c, argument(a, "dir"), argument(a, "config"), "--repair", NULL);
 	cairn_fail(&c->error, CAIRN_E_INVALID,
 		   "a volume is repaired while no daemon uses it: repair needs --dir DATA");
 	cairn_hint(&c->error, "'cairn check' looks at a volume that is served");
@@ -77,7 +82,7 @@ VERB(check)
 	enum cairn_code code;
 
 	if (argument(a, "dir"))
-		return run_cairnd(c, "--check", argument(a, "dir"));
+		return run_cairnd(c, argument(a, "dir"), argument(a, "config"), "--check", NULL);
 	upkeep(c, a, &m, CAIRN_OP_CHECK);
 	progress_begin(&progress, c, "checked", 0);
 	code = call_stream(c, &m, check_event, &progress, &r);

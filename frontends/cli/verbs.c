@@ -115,6 +115,14 @@ static const struct option import_options[] = {
 
 static const struct option check_options[] = {
 	{ "dir", 0, "DATA", "all volumes in the data folder DATA, which no daemon uses" },
+	{ "config", 0, "FILE", "the daemon's settings, where the journal lies elsewhere" },
+	{ 0 },
+};
+
+static const struct option dump_options[] = {
+	{ "dir", 0, "DATA", "the data folder of a node whose daemon does not run" },
+	{ "config", 0, "FILE", "the daemon's settings, where the journal lies elsewhere" },
+	{ "values", 0, NULL, "print also what the commands carry" },
 	{ 0 },
 };
 
@@ -242,6 +250,42 @@ static const struct verb volume_verbs[] = {
 	  .most = 1,
 	  .operands = { OPERAND_VOLUME },
 	  .run = verb_volume_stats },
+	{ 0 },
+};
+
+static const struct verb journal_verbs[] = {
+	{ .name = "list",
+	  .aliases = "ls",
+	  .group = "",
+	  .synopsis = "",
+	  .help = "what the journal of a running node keeps, and for which volumes",
+	  .page = "FIRST and NEWEST are the entries that it keeps for a volume; the volume's engine has "
+		  "everything "
+		  "up to FLUSHED. What is not there yet is in memory (OVERLAY) as well.",
+	  .run = verb_journal_list },
+	{ .name = "check",
+	  .aliases = "",
+	  .group = "",
+	  .synopsis = "--dir DATA",
+	  .help = "read the journal of a node that does not run, and say whether it is sound",
+	  .page = "Nothing is changed. Damage is the error corrupt (exit status 9), with file and offset.\n\n"
+		  "  cairn journal check --dir /var/lib/cairn",
+	  .options = check_options,
+	  .run = verb_journal_check },
+	{ .name = "dump",
+	  .aliases = "",
+	  .group = "",
+	  .synopsis = "--dir DATA",
+	  .help = "print every batch and entry of the journal of a node that does not run",
+	  .page = "Of an entry: its volume's folder, index and term, the operation, the keys, who asked for "
+		  "it and "
+		  "when. Values are left out unless --values is given. With -V only one volume's. Behind "
+		  "damage the "
+		  "dump goes on where it can.\n\n"
+		  "  cairn -V main journal dump --dir /var/lib/cairn\n"
+		  "  cairn --json journal dump --dir /var/lib/cairn | jq 'select(.op == \"del\")'",
+	  .options = dump_options,
+	  .run = verb_journal_dump },
 	{ 0 },
 };
 
@@ -653,6 +697,13 @@ const struct verb verbs[] = {
 	  .most = 2,
 	  .operands = { OPERAND_MODULE, OPERAND_LEVEL },
 	  .run = verb_log_level },
+	{ .name = "journal",
+	  .aliases = "",
+	  .group = "upkeep",
+	  .synopsis = "",
+	  .help = "the node's write-ahead log",
+	  .page = "",
+	  .verbs = journal_verbs },
 	{ .name = "metrics",
 	  .aliases = "",
 	  .group = "upkeep",

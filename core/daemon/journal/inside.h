@@ -111,6 +111,8 @@ int shards_take(struct journal *j, struct segment *segment, uint64_t at, struct 
 enum cairn_code recover(struct journal *j, struct cairn_error *notice, struct cairn_error *error);
 
 /* segment.c */
+/* A name with the form FORMAT (NAME_SEGMENT, NAME_SPARE), whose number is not 0, gives it; else 0. */
+uint64_t segment_number(const char *name, const char *format);
 struct segment *segment_new(uint64_t number, int fd, uint64_t size);
 void segment_free(struct segment *s);
 /* A source that reads SEGMENT. */

@@ -95,7 +95,7 @@ enum cairn_code journal_open(struct journal **out, const struct journal_options 
 	*notice = (struct cairn_error){ 0 };
 	if (!j)
 		return cairn_fail(error, CAIRN_E_INTERNAL, "no memory for the journal %s", o->folder);
-	j->dir = folder_make(j->folder);
+	j->dir = o->read_only ? 0 : folder_make(j->folder);
 	if (!j->dir)
 		j->dir = sys->openat(AT_FDCWD, j->folder, O_RDONLY | O_DIRECTORY, 0);
 	if (j->dir < 0)
@@ -105,7 +105,7 @@ enum cairn_code journal_open(struct journal **out, const struct journal_options 
 		code = recover(j, notice, error);
 	if (!code) {
 		segments_retire(j);
-		code = start(j, error);
+		code = o->read_only ? CAIRN_OK : start(j, error);
 	}
 	if (code)
 		journal_close(j);

@@ -23,6 +23,7 @@ struct journal_shard; /* one shard's log in it */
 struct journal_options {
 	const char *folder;     /* absolute; made where it is not there, mode 0700 */
 	uint64_t segment_bytes; /* JOURNAL_SEGMENT_MIN or more */
+	bool read_only; /* nothing is written, and nothing may be handed in; NOT_FOUND without a folder */
 	/*
 	 * Called once, in a thread of the journal's, when a sync has failed: the kernel may have dropped what
 	 * was written before, so nothing goes on and the process should end.

@@ -1,7 +1,7 @@
 # The journal (README.md, format.md).
 noinst_LTLIBRARIES += libjournal.la
 libjournal_la_SOURCES = %D%/journal.h %D%/inside.h %D%/batch.h %D%/batch.c %D%/scan.h %D%/scan.c %D%/shards.c \
-	%D%/segment.c %D%/recover.c %D%/writer.c %D%/journal.c
+	%D%/segment.c %D%/recover.c %D%/writer.c %D%/journal.c %D%/inspect.h %D%/inspect.c
 libjournal_la_CPPFLAGS = $(DAEMON_CPPFLAGS)
 EXTRA_DIST += %D%/README.md %D%/format.md
 

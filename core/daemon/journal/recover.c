@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "inside.h"
@@ -58,21 +57,9 @@ static enum cairn_code trouble(struct recovery *r, const struct segment *s, int 
 			  r->j->folder, name, e == -EINVAL ? "holds records of no known form" : strerror(-e));
 }
 
-/* A name with the form FORMAT, whose number is not 0, gives it; else 0. */
-static uint64_t number_in(const char *name, const char *format)
-{
-	char again[NAME_ROOM];
-	uint64_t number = 0;
-
-	if (sscanf(name, strncmp(name, "spare-", 6) ? "%16" SCNx64 : "spare-%16" SCNx64, &number) != 1)
-		return 0;
-	snprintf(again, sizeof(again), format, (unsigned long long)number);
-	return strcmp(again, name) ? 0 : number;
-}
-
 static int open_file(struct journal *j, const char *name, uint64_t number, struct segment **s)
 {
-	int fd = sys->openat(j->dir, name, O_RDWR, 0);
+	int fd = sys->openat(j->dir, name, j->options.read_only ? O_RDONLY : O_RDWR, 0);
 	off_t size = fd < 0 ? fd : sys->size(fd);
 
 	if (size >= 0)
@@ -88,7 +75,7 @@ static int take_name(void *arg, const char *name)
 {
 	struct recovery *r = arg;
 	struct journal *j = r->j;
-	uint64_t number = number_in(name, NAME_SPARE);
+	uint64_t number = segment_number(name, NAME_SPARE);
 	struct segment *s;
 
 	if (number) {
@@ -100,7 +87,7 @@ static int take_name(void *arg, const char *name)
 		j->next_spare = number >= j->next_spare ? number + 1 : j->next_spare;
 		return 0;
 	}
-	number = number_in(name, NAME_SEGMENT);
+	number = segment_number(name, NAME_SEGMENT);
 	if (!number)
 		return 0; /* somebody else's */
 	if (r->count == r->cap) {
@@ -259,7 +246,7 @@ static enum cairn_code read_all(struct recovery *r, struct cairn_error *notice)
 	if (!code)
 		code = look_behind(r);
 	/* What a process that was killed had written may not be on disk yet, and counts from here on. */
-	if (!code && r->last && (e = sys->fdatasync(r->last->fd)) < 0)
+	if (!code && r->last && !r->j->options.read_only && (e = sys->fdatasync(r->last->fd)) < 0)
 		code = trouble(r, r->last, e);
 	if (!code && r->last_torn) {
 		name_of(r->last, name);
@@ -305,7 +292,7 @@ enum cairn_code recover(struct journal *j, struct cairn_error *notice, struct ca
 	else
 		code = read_all(&r, notice);
 	hand_over(&r);
-	j->chain.durable = j->chain.sequence;
+	j->chain.durable = j->facts.sequence = j->chain.sequence;
 	free(r.files);
 	free(r.buffer.data);
 	return code;

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "inside.h"
@@ -22,6 +23,17 @@ static const char *spare_name(uint64_t number, char name[NAME_ROOM])
 {
 	snprintf(name, NAME_ROOM, NAME_SPARE, (unsigned long long)number);
 	return name;
+}
+
+uint64_t segment_number(const char *name, const char *format)
+{
+	char again[NAME_ROOM];
+	uint64_t number = 0;
+
+	if (sscanf(name, strncmp(name, "spare-", 6) ? "%16" SCNx64 : "spare-%16" SCNx64, &number) != 1)
+		return 0;
+	snprintf(again, sizeof(again), format, (unsigned long long)number);
+	return strcmp(again, name) ? 0 : number;
 }
 
 struct segment *segment_new(uint64_t number, int fd, uint64_t size)

@@ -161,6 +161,14 @@ enum cairn_type {
 	X(116, RESTORED, "restored", U64, "keys that are there again") \
 	X(117, REPLACED, "replaced", U64, "keys that have their old value again") \
 	X(118, REMOVED, "removed", U64, "keys that are gone again") \
+	X(141, SEGMENTS, "segments", U64, "files of the journal that are needed") \
+	X(142, DISK_BYTES, "disk_bytes", U64, "bytes that it takes on disk") \
+	X(143, DURABLE, "durable", U64, "number of the journal's newest batch on disk") \
+	X(144, FIRST, "first", U64, "first entry of a volume that the journal keeps") \
+	X(145, NEWEST, "newest", U64, "newest entry of a volume in the journal") \
+	X(146, HELD, "held", U64, "bytes of commands that the journal keeps for a volume") \
+	X(147, OVERLAY, "overlay", U64, "bytes in memory that a volume's engine has not been given yet") \
+	X(148, FLUSHED, "flushed", U64, "entry up to which a volume's engine has everything on disk") \
 	X(149, STAGED, "staged", U64, "bytes sent ahead and not used yet") \
 	X(150, QUOTA, "quota", U64, "most bytes of live and staged values") \
 	X(165, LAST, "last", BOOL, "nothing follows") \

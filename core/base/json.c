@@ -217,10 +217,17 @@ static void time_or_id(struct buffer *out, enum cairn_type type, struct cairn_sl
 static void value(struct buffer *out, enum cairn_type type, struct cairn_slice body, struct buffer *payload)
 {
 	const struct cairn_operation_row *op;
+	int64_t n;
 
 	switch (type) {
 	case CAIRN_T_U64:
 		json_print_number(out, cairn_body_u64(body));
+		break;
+	case CAIRN_T_I64:
+		n = (int64_t)cairn_body_u64(body);
+		if (n < 0)
+			buffer_byte(out, '-');
+		json_print_number(out, n < 0 ? 0 - (uint64_t)n : (uint64_t)n);
 		break;
 	case CAIRN_T_BOOL:
 		buffer_text(out, body.len == 1 && *(const char *)body.data ? "true" : "false");
@@ -440,6 +447,11 @@ static enum cairn_code read_scalar(struct reader *r, unsigned field, enum cairn_
 	case CAIRN_T_U64:
 		if (!json_is_integer(v) || n < 0 || (uint64_t)n >= JSON_NUMBER_MAX)
 			return wanted(r, name, "an integer from 0 to 2^53 - 1");
+		cairn_msg_u64(r->request, field, (uint64_t)n);
+		return CAIRN_OK;
+	case CAIRN_T_I64:
+		if (!json_is_integer(v) || n <= -(json_int_t)JSON_NUMBER_MAX || n >= (json_int_t)JSON_NUMBER_MAX)
+			return wanted(r, name, "an integer between -2^53 and 2^53");
 		cairn_msg_u64(r->request, field, (uint64_t)n);
 		return CAIRN_OK;
 	case CAIRN_T_BOOL:

@@ -22,6 +22,7 @@ const char *cairn_type_name(enum cairn_type type)
 		[CAIRN_T_BYTES] = "bytes",
 		[CAIRN_T_TEXT] = "text",
 		[CAIRN_T_U64] = "number",
+		[CAIRN_T_I64] = "signed number",
 		[CAIRN_T_BOOL] = "yes or no",
 		[CAIRN_T_TIME] = "time",
 		[CAIRN_T_ID] = "id",
@@ -294,6 +295,7 @@ static int check_body(unsigned field, struct cairn_slice body, unsigned *where, 
 		return -EBADMSG;
 	switch (row->type) {
 	case CAIRN_T_U64:
+	case CAIRN_T_I64:
 	case CAIRN_T_TIME:
 		good = body.len == 8;
 		break;

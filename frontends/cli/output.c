@@ -251,6 +251,9 @@ static void fact_value(const struct cli *c, FILE *f, unsigned field, enum cairn_
 		fprintf(f, field == CAIRN_F_MODE ? "%04llo" : "%llu",
 			(unsigned long long)cairn_body_u64(body));
 		break;
+	case CAIRN_T_I64:
+		fprintf(f, "%lld", (long long)cairn_body_u64(body));
+		break;
 	case CAIRN_T_TIME:
 		if (c->format == FORMAT_PLAIN)
 			clock_format(cairn_body_u64(body), text);

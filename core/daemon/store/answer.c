@@ -16,6 +16,7 @@ const char *change_name(unsigned change)
 		[CHANGE_SWAP] = "swap",
 		[CHANGE_EXPIRE] = "expire",
 		[CHANGE_FLUSH] = "flush",
+		[CHANGE_TTL] = "ttl",
 		[CHANGE_REVERT] = "revert",
 	};
 
@@ -34,6 +35,8 @@ void answer_record(struct cairn_msg *m, const struct record *r, bool with_value)
 	if (r->previous_revision && r->previous_revision >= r->since)
 		cairn_msg_u64(m, CAIRN_F_PREVIOUS_REVISION, r->previous_revision);
 	cairn_msg_u64(m, CAIRN_F_FILE_ID, r->file_id);
+	if (r->expiry_ns)
+		cairn_msg_u64(m, CAIRN_F_EXPIRY, r->expiry_ns);
 	if (r->attributes.len)
 		cairn_msg_bytes(m, CAIRN_F_ATTRIBUTES, r->attributes);
 	if (r->author.len)

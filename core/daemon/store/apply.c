@@ -28,6 +28,10 @@ static operation_fn *const operations[CAIRN_OPERATION_COUNT] = {
 	[CAIRN_OP_REVERT] = op_revert,
 	[CAIRN_OP_REVERT_PREFIX] = op_revert_prefix,
 	[CAIRN_OP_PURGE] = op_purge,
+	[CAIRN_OP_EXPIRE] = op_expire,
+	[CAIRN_OP_PERSIST] = op_persist,
+	[CAIRN_OP_INCREMENT] = op_increment,
+	[CAIRN_OP_EXPIRE_DUE] = op_expire_due,
 };
 
 enum cairn_code work_operation(struct work *w, unsigned op, const struct args *a)
@@ -119,6 +123,8 @@ static void apply_one(struct store *s, struct store_command *c)
 		s->meta.clock_ns = args_u64(&a, CAIRN_F_TIME, 0);
 	w.time_ns = s->meta.clock_ns;
 	w.revision = s->meta.revision + 1;
+	if (expiry_due(&w)) /* the store has stopped */
+		return;
 	w.author = args_bytes(&a, CAIRN_F_AUTHOR);
 	w.face = args_bytes(&a, CAIRN_F_FACE);
 	if (requests_evict(&w) == CAIRN_OK)
@@ -225,7 +231,9 @@ enum cairn_code batch_end(struct store *s, bool write, bool sync, struct cairn_e
 	if (!s->stop.code && (!write || (code = write_batch(s, sync)) == CAIRN_OK)) {
 		pthread_mutex_lock(&s->lock);
 		s->published = s->meta;
+		s->published_due_ns = s->due_ns;
 		pthread_mutex_unlock(&s->lock);
+		atomic_store(&s->clock_ns, s->meta.clock_ns);
 	}
 	pending_reset(&s->pending);
 	atomic_fetch_add(&s->batch, 1);

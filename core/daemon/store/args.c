@@ -11,6 +11,7 @@
 #define COMMAND \
 	(FIELD(TIME) | FIELD(CLIENT) | FIELD(SEQUENCE) | FIELD(LOWEST) | FIELD(BORN) | FIELD(AUTHOR) | \
 	 FIELD(FACE) | FIELD(VOLUME) | FIELD(TIMEOUT_MS))
+#define EXPIRY (FIELD(EXPIRY) | FIELD(TTL_MS))
 #define CONTENT (FIELD(VALUE) | FIELD(UPLOAD) | FIELD(SIZE))
 
 struct row {
@@ -21,8 +22,9 @@ struct row {
 static const struct row rows[CAIRN_OPERATION_COUNT] = {
 	[CAIRN_OP_GET] = { FIELD(KEY), FIELD(META_ONLY) | FIELD(OFFSET) | FIELD(LENGTH), false, true },
 	[CAIRN_OP_PUT] = { FIELD(KEY),
-			   CONTENT | FIELD(ATTRIBUTES) | FIELD(KIND) | FIELD(RETURN_OLD) | FIELD(GUARD), true,
-			   true },
+			   CONTENT | EXPIRY | FIELD(KEEP_EXPIRY) | FIELD(ATTRIBUTES) | FIELD(KIND) |
+				   FIELD(RETURN_OLD) | FIELD(GUARD),
+			   true, true },
 	[CAIRN_OP_DELETE] = { FIELD(KEY), FIELD(RETURN_OLD) | FIELD(GUARD), true, true },
 	[CAIRN_OP_TXN] = { 0, FIELD(GUARD) | FIELD(THEN) | FIELD(ELSE) | FIELD(EACH), true, false },
 	[CAIRN_OP_SET_ATTRIBUTES] = { FIELD(KEY) | FIELD(ATTRIBUTES), FIELD(KIND) | FIELD(GUARD), true,
@@ -40,12 +42,17 @@ static const struct row rows[CAIRN_OPERATION_COUNT] = {
 	[CAIRN_OP_REVERT] = { FIELD(KEY) | FIELD(REVISION), FIELD(GUARD), true, true },
 	[CAIRN_OP_REVERT_PREFIX] = { FIELD(PREFIX) | FIELD(REVISION), FIELD(GUARD), true, true },
 	[CAIRN_OP_PURGE] = { 0, FIELD(KEY) | FIELD(PREFIX) | FIELD(GUARD), true, true },
+	[CAIRN_OP_EXPIRE] = { FIELD(KEY), EXPIRY | FIELD(GUARD), true, true },
+	[CAIRN_OP_PERSIST] = { FIELD(KEY), FIELD(GUARD), true, true },
+	[CAIRN_OP_INCREMENT] = { FIELD(KEY), FIELD(BY) | FIELD(GUARD), true, true },
+	[CAIRN_OP_EXPIRE_DUE] = { 0, 0, true, false },
 	[CAIRN_OP_CONFIGURE] = { FIELD(NAME) | FIELD(AMOUNT), 0, true, false },
 };
 
 /* How long the body of each field is by its type; 0: any length. */
 static const unsigned char lengths[CAIRN_FIELD_COUNT] = {
 #define LENGTH_U64 8
+#define LENGTH_I64 8
 #define LENGTH_TIME 8
 #define LENGTH_BOOL 1
 #define LENGTH_KIND 1

@@ -23,6 +23,8 @@ enum cairn_code op_put(struct work *w, const struct args *a)
 	if (args_has(a, CAIRN_F_KIND))
 		next.head.kind = *(const unsigned char *)args_bytes(a, CAIRN_F_KIND).data;
 	code = content_given(w, a, &next);
+	if (!code)
+		code = expiry_given(w, a, l.found ? l.r.expiry_ns : 0, &next.expiry_ns);
 	if (code)
 		return code;
 	same_kind = l.found && l.r.head.kind == next.head.kind;
@@ -34,6 +36,8 @@ enum cairn_code op_put(struct work *w, const struct args *a)
 		return code;
 	cairn_msg_u64(w->answer, CAIRN_F_FILE_ID, next.file_id);
 	cairn_msg_u64(w->answer, CAIRN_F_TIME, w->time_ns);
+	if (next.expiry_ns)
+		cairn_msg_u64(w->answer, CAIRN_F_EXPIRY, next.expiry_ns);
 	if (l.found && args_bool(a, CAIRN_F_RETURN_OLD))
 		answer_old(w, &l);
 	return CAIRN_OK;

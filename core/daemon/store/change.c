@@ -54,7 +54,9 @@ enum cairn_code live_load(struct work *w, struct cairn_slice key, struct live *l
 		return CAIRN_OK;
 	if (e == 0 && record_decode(l->body, &l->r) < 0)
 		e = view_damaged(w->s, l->row.key);
-	return e < 0 ? work_stopped(w) : CAIRN_OK;
+	if (e < 0)
+		return work_stopped(w);
+	return l->r.expiry_ns && l->r.expiry_ns <= w->time_ns ? expiry_end(w, l) : CAIRN_OK;
 }
 
 enum cairn_code live_need(struct work *w, struct cairn_slice key, struct live *l)
@@ -83,7 +85,7 @@ static void uncount(struct meta *m, const struct live *l)
 static enum cairn_code replaced(struct work *w, const struct live *l, const struct record *next,
 				enum change_kind change)
 {
-	bool keeps = change == CHANGE_APPEND || change == CHANGE_PATCH || change == CHANGE_ATTRIBUTES;
+	bool keeps = change == CHANGE_APPEND || change == CHANGE_PATCH || change_keeps_value(change);
 
 	if (w->s->meta.history || w->s->pinning)
 		return history_replaced(w, key_of(l), &l->r, next, change);
@@ -109,7 +111,7 @@ enum cairn_code live_replace(struct work *w, const struct live *l, struct record
 	next->previous_revision = l->found ? l->r.head.revision : 0;
 	next->previous_ordinal = l->found ? l->r.head.ordinal : 0;
 	next->since = l->found ? l->r.since : w->revision;
-	next->data_version = !l->found ? 1 : l->r.data_version + (change != CHANGE_ATTRIBUTES);
+	next->data_version = !l->found ? 1 : l->r.data_version + !change_keeps_value(change);
 	if (!l->found && m->history && history_revive(w, key_of(l), next) < 0)
 		return work_stopped(w);
 	if (!next->file_id)
@@ -134,7 +136,7 @@ enum cairn_code live_replace(struct work *w, const struct live *l, struct record
 	hash_add(&m->rows, hash_two(l->row.key, cairn_slice(body, size)));
 	m->keys++;
 	m->bytes += next->head.length;
-	if (view_put(w->s, &l->row, cairn_slice(body, size)) < 0)
+	if (view_put(w->s, &l->row, cairn_slice(body, size)) < 0 || expiry_changed(w, l, next) < 0)
 		return work_stopped(w);
 	return l->found ? CAIRN_OK : folders_change(w, key_of(l), true);
 }
@@ -143,7 +145,7 @@ enum cairn_code live_replace(struct work *w, const struct live *l, struct record
 static enum cairn_code take_away(struct work *w, const struct live *l)
 {
 	uncount(&w->s->meta, l);
-	if (view_delete(w->s, &l->row) < 0)
+	if (view_delete(w->s, &l->row) < 0 || expiry_changed(w, l, NULL) < 0)
 		return work_stopped(w);
 	return folders_change(w, key_of(l), false);
 }

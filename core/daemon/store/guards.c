@@ -12,7 +12,7 @@
 
 #define KEY_CONDITIONS \
 	(FIELD(REVISION) | FIELD(EXISTS) | FIELD(VALUE) | FIELD(FILE_ID) | FIELD(VERSION) | \
-	 FIELD(DATA_VERSION) | FIELD(NO_ANCESTOR))
+	 FIELD(DATA_VERSION) | FIELD(EXPIRY) | FIELD(NO_ANCESTOR))
 
 /* The guard does not hold. */
 static bool fails(struct work *w, uint64_t revision, struct cairn_slice key, const char *why)
@@ -90,6 +90,9 @@ static enum cairn_code key_guard(struct work *w, const struct args *g, bool *hol
 	else if (args_has(g, CAIRN_F_DATA_VERSION) &&
 		 args_u64(g, CAIRN_F_DATA_VERSION, 0) != (l.found ? l.r.data_version : 0))
 		*holds = fails(w, revision, key, "has another data version");
+	else if (args_has(g, CAIRN_F_EXPIRY) &&
+		 args_u64(g, CAIRN_F_EXPIRY, 0) != (l.found ? l.r.expiry_ns : 0))
+		*holds = fails(w, revision, key, "goes at another time");
 	if (*holds && args_has(g, CAIRN_F_VALUE)) {
 		same = false;
 		if (l.found)
@@ -114,7 +117,7 @@ static enum cairn_code fence_guard(struct work *w, const struct args *g, const s
 
 	if (code)
 		return code;
-	now = l.found && (!l.r.expiry_ns || l.r.expiry_ns > w->time_ns) ? l.r.create_revision : 0;
+	now = l.found ? l.r.create_revision : 0;
 	if (now == fence && now)
 		return CAIRN_OK;
 	if (now)
@@ -131,10 +134,21 @@ static enum cairn_code fence_guard(struct work *w, const struct args *g, const s
 	return CAIRN_E_CONFLICT;
 }
 
+/* What makes a prefix count as not empty. */
+struct content {
+	struct work *w;
+	struct cairn_slice marker;
+};
+
 static int any_but_marker(void *arg, struct cairn_slice key, struct cairn_slice body)
 {
-	(void)body;
-	return !cairn_slice_eq(key, *(const struct cairn_slice *)arg);
+	const struct content *c = arg;
+	int due;
+
+	if (cairn_slice_eq(key, c->marker))
+		return 0;
+	due = expiry_is_due(c->w, body);
+	return due < 0 ? view_damaged(c->w->s, key) : !due;
 }
 
 static enum cairn_code prefix_guard(struct work *w, const struct args *g, bool *holds)
@@ -145,7 +159,8 @@ static enum cairn_code prefix_guard(struct work *w, const struct args *g, bool *
 
 	if (prefix.len > w->s->meta.key_max)
 		return work_key(w, prefix);
-	if (is_folder && w->s->meta.flags & META_FOLDERS) {
+	/* A folder's row counts what is due and not gone yet, too. */
+	if (is_folder && w->s->meta.flags & META_FOLDERS && w->time_ns < w->s->due_ns) {
 		code = folders_empty(w, prefix, &empty);
 	} else {
 		unsigned char *end = view_alloc(w->s, prefix.len + 1);
@@ -154,7 +169,8 @@ static enum cairn_code prefix_guard(struct work *w, const struct args *g, bool *
 
 		if (!end || view_row(w->s, ROW_LATEST, prefix, &row) < 0)
 			return work_stopped(w);
-		e = view_each(w->s, row.key, row_prefix_end(end, row.key), any_but_marker, &row.key);
+		e = view_each(w->s, row.key, row_prefix_end(end, row.key), any_but_marker,
+			      &(struct content){ w, row.key });
 		if (e < 0)
 			return work_stopped(w);
 		empty = e == 0;

@@ -102,7 +102,7 @@ static enum cairn_code share(struct work *w, const struct record *old, const str
 
 static bool keeps_bytes(enum change_kind change)
 {
-	return change == CHANGE_APPEND || change == CHANGE_ATTRIBUTES;
+	return change == CHANGE_APPEND || change_keeps_value(change);
 }
 
 /*

@@ -245,6 +245,7 @@ static enum cairn_code row_chunk(struct store_load *l, struct cairn_slice key, s
 
 static enum cairn_code row_latest(struct store_load *l, struct cairn_slice key, struct cairn_slice body)
 {
+	unsigned char expiry[ROW_EXPIRY_KEY];
 	struct record r;
 	enum cairn_code code;
 
@@ -257,7 +258,10 @@ static enum cairn_code row_latest(struct store_load *l, struct cairn_slice key, 
 	hash_add(&l->sum, hash_two(key, body));
 	l->keys++;
 	l->values += r.head.length;
-	return set(l, key, PENDING_PUT, body);
+	if (r.expiry_ns)
+		code = set(l, expiry_key(expiry, &r), PENDING_PUT,
+			   cairn_slice((const char *)key.data + 1, key.len - 1));
+	return code ? code : set(l, key, PENDING_PUT, body);
 }
 
 static enum cairn_code row_change(struct store_load *l, struct cairn_slice key, struct cairn_slice body)

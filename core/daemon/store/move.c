@@ -86,6 +86,10 @@ static int collect(void *arg, struct cairn_slice key, struct cairn_slice body)
 	struct store *s = t->w->s;
 	struct live *l;
 	unsigned char *copy;
+	int due = expiry_is_due(t->w, body);
+
+	if (due)
+		return due < 0 ? view_damaged(s, key) : 0;
 
 	t->code = work_charge(t->w, 1, key.len + body.len);
 	if (t->code)

@@ -32,6 +32,15 @@ enum cairn_code read_failed(struct reader *r, int e, struct cairn_slice key)
 			  strerror(-e));
 }
 
+int read_is_due(const struct reader *r, struct cairn_slice body, const struct record_head *head)
+{
+	struct record record;
+
+	if (!(head->flags & RECORD_EXPIRES))
+		return 0;
+	return record_decode(body, &record) < 0 ? -EUCLEAN : record.expiry_ns <= r->clock_ns;
+}
+
 /* The range that A asks for of a value of LENGTH bytes, at most what fits into one answer. */
 static void range_of(const struct args *a, uint64_t length, uint64_t *from, uint64_t *n)
 {
@@ -121,8 +130,10 @@ static int get(struct reader *r, const struct args *a, struct cairn_msg *answer,
 	e = read_row(r, row_key(buffer, ROW_LATEST, key), &body);
 	if (e == 0)
 		e = record_head_decode(body, &head);
-	if (e < 0)
-		return e;
+	if (e == 0)
+		e = read_is_due(r, body, &head);
+	if (e)
+		return e < 0 ? e : -ENOENT;
 	*revision = head.revision;
 	if (args_has(a, CAIRN_F_REVISION) && args_u64(a, CAIRN_F_REVISION, 0) != head.revision)
 		return -ESTALE;
@@ -168,7 +179,10 @@ static int get_settled(struct reader *r, const struct args *a, struct cairn_msg 
 enum cairn_code store_get(struct store *s, struct cairn_slice fields, unsigned flags,
 			  struct cairn_msg *answer, bool *again, struct cairn_error *error)
 {
-	struct reader r = { .s = s, .flags = flags & STORE_NO_WAIT ? CAIRN_READ_NO_WAIT : 0, .error = error };
+	struct reader r = { .s = s,
+			    .flags = flags & STORE_NO_WAIT ? CAIRN_READ_NO_WAIT : 0,
+			    .clock_ns = atomic_load(&s->clock_ns),
+			    .error = error };
 	uint64_t revision = 0;
 	char text[KEY_TEXT];
 	struct args a;

@@ -9,7 +9,8 @@ struct reader {
 	struct store *s;
 	struct cairn_guard guard;
 	void *snapshot; /* or NULL: now */
-	unsigned flags; /* CAIRN_READ_NO_WAIT or 0 */
+	unsigned flags;    /* CAIRN_READ_NO_WAIT or 0 */
+	uint64_t clock_ns; /* the store's, from before anything was read: what is due then is not there */
 	struct cairn_error *error;
 };
 
@@ -17,6 +18,9 @@ struct reader {
 int read_row(struct reader *r, struct cairn_slice key, struct cairn_slice *body);
 /* The code and the sentence for E from read_row or an iterator, about KEY. */
 enum cairn_code read_failed(struct reader *r, int e, struct cairn_slice key);
+
+/* Whether the record in BODY, with the head HEAD, is due, so that it is not there. 1, 0 or -EUCLEAN. */
+int read_is_due(const struct reader *r, struct cairn_slice body, const struct record_head *head);
 
 struct past;
 

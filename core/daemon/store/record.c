@@ -117,6 +117,8 @@ int record_decode(struct cairn_slice body, struct record *r)
 	}
 	r->since = r->since ? r->since : r->create_revision;
 	r->data_version = r->data_version ? r->data_version : r->head.version;
+	if (!(r->head.flags & RECORD_EXPIRES) != !r->expiry_ns)
+		return -EUCLEAN;
 	if (r->head.flags & RECORD_DERIVED)
 		return r->chunks.len || r->content.len ? -EUCLEAN : 0;
 	if (r->chunks.len ? r->content.len != 0 : r->content.len != r->head.length)
@@ -184,7 +186,7 @@ void record_encode(const struct record *r, unsigned char *p)
 	le32_put(p + 32, r->head.ordinal);
 	p[36] = r->head.kind;
 	p[37] = r->head.change;
-	le16_put(p + 38, r->head.flags);
+	le16_put(p + 38, (uint16_t)((r->head.flags & ~RECORD_EXPIRES) | (r->expiry_ns ? RECORD_EXPIRES : 0)));
 	p += RECORD_HEAD;
 	p = put_bytes(p, RECORD_CONTENT, r->content);
 	p = put_bytes(p, RECORD_CHUNKS, r->chunks);

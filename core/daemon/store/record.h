@@ -25,13 +25,21 @@ enum change_kind {
 	CHANGE_SWAP = 9,
 	CHANGE_EXPIRE = 10,
 	CHANGE_FLUSH = 11,
+	CHANGE_TTL = 12, /* its expiry was set, changed or taken away */
 	CHANGE_REVERT = 20,
 };
 
 enum {                          /* flags */
        RECORD_OPEN = 1 << 0,    /* created exclusively, its first data not written yet */
        RECORD_DERIVED = 1 << 1, /* of history only: no value of its own, it is the successor's first bytes */
+       RECORD_EXPIRES = 1 << 2, /* it has an expiry */
 };
+
+/* Whether a change of that kind leaves the value as it is. */
+static inline bool change_keeps_value(enum change_kind change)
+{
+	return change == CHANGE_ATTRIBUTES || change == CHANGE_TTL;
+}
 
 /* Tags of sections. Disk format. */
 enum record_section {

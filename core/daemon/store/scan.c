@@ -172,19 +172,23 @@ static int add_record(struct scan *s, struct cairn_slice body)
 	return e;
 }
 
-static int add_key(struct scan *s, struct cairn_slice key, struct cairn_slice engine_key,
-		   struct cairn_slice body)
+/* Whether the live record in BODY is due: 1, 0 or -errno. */
+static int is_due(struct scan *s, struct cairn_slice body)
+{
+	struct record_head head;
+	int e = record_head_decode(body, &head);
+
+	return e < 0 ? e : read_is_due(&s->r, body, &head);
+}
+
+static int add_key(struct scan *s, struct cairn_slice key, struct cairn_slice body)
 {
 	size_t row = cairn_msg_open(s->answer, CAIRN_F_ROW);
 	int e = 0;
 
 	cairn_msg_bytes(s->answer, CAIRN_F_KEY, key);
-	if (!s->keys_only) {
-		if (s->r.s->checksums && !s->past)
-			e = row_verify(engine_key, body, &body);
-		if (e == 0)
-			e = add_record(s, body);
-	}
+	if (!s->keys_only)
+		e = add_record(s, body);
 	cairn_msg_close(s->answer, row);
 	s->count++;
 	bound_set(&s->last, CURSOR_KEY, key);
@@ -219,8 +223,10 @@ static int add_folder(struct scan *s, struct cairn_slice key)
 		if (e == 0 || e == -ENOENT)
 			e = read_row(&s->r, row_key(buffer, ROW_LATEST, key), &body);
 		if (e == 0)
+			e = is_due(s, body);
+		if (e == 0)
 			e = add_record(s, body);
-		e = e == -ENOENT ? 0 : e;
+		e = e == -ENOENT || e == 1 ? 0 : e;
 	}
 	cairn_msg_close(s->answer, row);
 	s->count++;
@@ -315,6 +321,14 @@ static int next_row(struct scan *s, struct cairn_slice *engine_key, struct cairn
 	}
 }
 
+/* The body of the live row that the engine gives as VALUE. 1 where its record is due, 0 or -errno. */
+static int take_row(struct scan *s, struct cairn_slice engine_key, struct cairn_slice *value)
+{
+	int e = s->r.s->checksums ? row_verify(engine_key, *value, value) : 0;
+
+	return e < 0 ? e : is_due(s, *value);
+}
+
 /* Rows until the page is full, the range ends, or a folder is to be passed (*SEEK). */
 static int walk(struct scan *s, bool *seek)
 {
@@ -335,6 +349,11 @@ static int walk(struct scan *s, bool *seek)
 			*seek = true;
 			return 0;
 		}
+		e = s->past ? 0 : take_row(s, engine_key, &value);
+		if (e < 0)
+			return e;
+		if (e)
+			continue;
 		if (is_full(s))
 			return 0;
 		key = cairn_slice((const char *)engine_key.data + 1, engine_key.len - 1);
@@ -344,7 +363,7 @@ static int walk(struct scan *s, bool *seek)
 			steps = 0;
 			e = add_folder(s, cairn_slice(folder.bytes + 1, folder.len - 1));
 		} else {
-			e = add_key(s, key, engine_key, value);
+			e = add_key(s, key, value);
 		}
 		if (e < 0)
 			return e;
@@ -412,6 +431,7 @@ enum cairn_code store_scan(struct store *store, struct cairn_slice fields, unsig
 		return cairn_fail(error, CAIRN_E_INVALID, "scan: the arguments are malformed");
 	s.r = (struct reader){ .s = store,
 			       .flags = flags & STORE_NO_WAIT ? CAIRN_READ_NO_WAIT : 0,
+			       .clock_ns = atomic_load(&store->clock_ns),
 			       .error = error };
 	s.a = &a;
 	s.past = args_has(&a, CAIRN_F_AT);

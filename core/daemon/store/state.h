@@ -45,6 +45,9 @@ struct store {
 	uint32_t reclaim_ordinal;    /* of the applying thread: in the revision behind meta.reclaimed */
 	_Atomic bool pinned;         /* whether there are any */
 	_Atomic unsigned long batch; /* odd while one is being made and written */
+	uint64_t due_ns; /* of the applying thread: no key is due before; UINT64_MAX: none ever */
+	uint64_t published_due_ns;  /* that of the last batch; under the lock */
+	_Atomic uint64_t clock_ns;  /* the clock of the last batch that is in, for readers */
 	bool pinning;                /* of the applying thread: what is replaced is kept, for a reader */
 };
 
@@ -148,6 +151,27 @@ int history_forget(struct work *w, const struct row *row, const struct change *c
 /* All keys with PREFIX are about to be moved: say so, where history is kept. */
 enum cairn_code history_prefix(struct work *w, struct cairn_slice prefix, struct cairn_slice to);
 
+/*
+ * expiry.c: keys that go at a time. What is due is removed when a command moves the clock past that time: up
+ * to EXPIRE_KEYS keys before the command, as a revision of their own; of more than that, each when a command
+ * meets it, and the rest with later commands. Readers do not see what is due either way.
+ */
+#define EXPIRE_KEYS 256
+/* W begins: remove what is due. Returns 0, or -EIO when the store has stopped. */
+int expiry_due(struct work *w);
+/* L was found, and is due: it is removed, and not found any more. */
+enum cairn_code expiry_end(struct work *w, struct live *l);
+/* Whether the record in BODY is due. 1, 0 or -EUCLEAN. */
+int expiry_is_due(const struct work *w, struct cairn_slice body);
+/* L's record becomes NEXT, or goes where that is NULL: its row of expiry follows. */
+int expiry_changed(struct work *w, const struct live *l, const struct record *next);
+/* The row of expiry of the record R into KEY. */
+struct cairn_slice expiry_key(unsigned char key[ROW_EXPIRY_KEY], const struct record *r);
+/* The expiry that A gives (EXPIRY, TTL_MS, or KEEP_EXPIRY: OLD_NS), 0 where it gives none. INVALID. */
+enum cairn_code expiry_given(struct work *w, const struct args *a, uint64_t old_ns, uint64_t *ns);
+/* store_open: find out when the next key is due. 0 or -errno. */
+int expiry_load(struct store *s);
+
 /* folders.c: whether the folder PREFIX holds nothing but its marker; PREFIX is empty or ends with '/'. */
 enum cairn_code folders_empty(struct work *w, struct cairn_slice prefix, bool *empty);
 /* KEY was made (or removed, where not MADE). */
@@ -184,7 +208,7 @@ enum cairn_code attributes_merge(struct work *w, struct cairn_slice old, struct 
 typedef enum cairn_code operation_fn(struct work *w, const struct args *a);
 operation_fn op_put, op_delete, op_get, op_stage, op_append, op_patch, op_set_attributes, op_txn, op_move,
 	op_copy, op_swap, op_move_prefix, op_copy_prefix, op_delete_prefix, op_configure, op_revert,
-	op_revert_prefix, op_purge;
+	op_revert_prefix, op_purge, op_expire, op_persist, op_increment, op_expire_due;
 
 /* apply.c: do operation OP, whose guards hold. */
 enum cairn_code work_operation(struct work *w, unsigned op, const struct args *a);

@@ -105,6 +105,7 @@ enum cairn_code store_open(struct store **result, struct engine *engine, const s
 {
 	struct store *s = calloc(1, sizeof(*s));
 	enum cairn_code code;
+	int e;
 
 	*result = NULL;
 	if (!s)
@@ -119,11 +120,16 @@ enum cairn_code store_open(struct store **result, struct engine *engine, const s
 			   : cairn_fail(error, CAIRN_E_INTERNAL, "no memory left to open a store");
 	if (!code)
 		code = requests_load(s, error);
+	if (!code && (e = expiry_load(s)) < 0)
+		code = cairn_fail(error, cairn_error_from_errno(-e), "reading the rows of expiry: %s",
+				  strerror(-e));
 	if (code) {
 		store_close(s);
 		return code;
 	}
 	s->published = s->meta;
+	s->published_due_ns = s->due_ns;
+	s->clock_ns = s->meta.clock_ns;
 	s->key_max = s->meta.key_max;
 	*result = s;
 	return CAIRN_OK;
@@ -169,9 +175,12 @@ void read_facts(const struct meta *m, struct store_facts *facts)
 void store_facts(struct store *s, struct store_facts *facts)
 {
 	struct meta m;
+	uint64_t due_ns;
 
 	pthread_mutex_lock(&s->lock);
 	m = s->published;
+	due_ns = s->published_due_ns;
 	pthread_mutex_unlock(&s->lock);
 	read_facts(&m, facts);
+	facts->due_ns = due_ns;
 }

@@ -156,6 +156,7 @@ struct store_facts {
 	unsigned char digest[16];                /* of the visible state */
 	/* Not the same on every replica, so behind the digest: */
 	uint64_t history_used; /* bytes that history takes in the engine */
+	uint64_t due_ns;       /* no key is due before, by the store's clock; UINT64_MAX: none is due ever */
 	bool reclaims;         /* there may be something to reclaim, now or later */
 };
 void store_facts(struct store *s, struct store_facts *facts);

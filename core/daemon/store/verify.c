@@ -25,6 +25,7 @@ struct verify {
 	uint64_t held;         /* references to chunks */
 	uint64_t chunks, more; /* chunk rows, and what count rows add to one reference each */
 	uint64_t folders, folder_rows;
+	uint64_t expiring, expiry_rows; /* keys that go at a time, and rows that lead to one */
 	struct open_folder *open; /* the way down to where the walk is */
 	size_t depth;
 	unsigned char prefix[STORE_KEY_MAX]; /* of the innermost */
@@ -126,6 +127,21 @@ static int check_chunks(struct verify *v, struct cairn_slice key, const struct r
 	return e;
 }
 
+/* The row that leads from R's expiry to the key of the row KEY. */
+static int check_expiry(struct verify *v, struct cairn_slice key, const struct record *r)
+{
+	unsigned char buffer[ROW_EXPIRY_KEY];
+	struct cairn_slice expiry = expiry_key(buffer, r), body;
+	int e = read_row(&v->r, expiry, &body);
+
+	v->expiring++;
+	if (e == -ENOENT)
+		return wrong(v, key, "no row of expiry leads to it");
+	if (e == 0 && !cairn_slice_eq(body, cairn_slice((const char *)key.data + 1, key.len - 1)))
+		return wrong(v, expiry, "it leads to another key");
+	return e;
+}
+
 static int check_record(struct verify *v, struct cairn_slice key, struct cairn_slice body)
 {
 	struct record r;
@@ -137,6 +153,8 @@ static int check_record(struct verify *v, struct cairn_slice key, struct cairn_s
 	hash_add(&v->rows, hash_two(key, body));
 	v->keys++;
 	v->bytes += r.head.length;
+	if (e == 0 && r.expiry_ns)
+		e = check_expiry(v, key, &r);
 	if (e == 0 && v->meta.flags & META_FOLDERS)
 		e = count_in_folders(v, cairn_slice((const char *)key.data + 1, key.len - 1));
 	return e;
@@ -200,6 +218,9 @@ static int check_row(struct verify *v, struct cairn_slice key, struct cairn_slic
 		if (body.len != 8 || le64_get(body.data) < 2)
 			return wrong(v, key, "it is no count");
 		v->more += le64_get(body.data) - 1;
+		return 0;
+	case ROW_EXPIRY:
+		v->expiry_rows++;
 		return 0;
 	case ROW_FOLDER:
 		v->folder_rows++;
@@ -287,6 +308,7 @@ static int compare(struct verify *v)
 		  m->rows.lo != v->rows.lo || m->rows.hi != v->rows.hi },
 		{ "there are chunks that nothing holds, or holds more often than it says",
 		  v->held != v->chunks + v->more },
+		{ "there are rows of expiry that lead to no key", v->expiring != v->expiry_rows },
 		{ "there are folder rows of folders that are not there",
 		  m->flags & META_FOLDERS && v->folders != v->folder_rows },
 	};

@@ -28,6 +28,7 @@ enum cairn_type {
 	CAIRN_T_BYTES,     /* any bytes; JSON: a string, or X_base64, or a place in the payload */
 	CAIRN_T_TEXT,      /* UTF-8 for people; JSON: a string */
 	CAIRN_T_U64,       /* 8 bytes; JSON: an integer below 2^53 */
+	CAIRN_T_I64,       /* 8 bytes, two's complement; JSON: an integer above -2^53 and below 2^53 */
 	CAIRN_T_BOOL,      /* 1 byte, 0 or 1 */
 	CAIRN_T_TIME,      /* 8 bytes, ns since 1970 UTC; JSON: RFC 3339 with nine decimals and Z */
 	CAIRN_T_ID,        /* 16 bytes; JSON: 32 hex digits */
@@ -161,6 +162,10 @@ enum cairn_type {
 	X(116, RESTORED, "restored", U64, "keys that are there again") \
 	X(117, REPLACED, "replaced", U64, "keys that have their old value again") \
 	X(118, REMOVED, "removed", U64, "keys that are gone again") \
+	X(119, EXPIRY, "expiry", TIME, "when the key goes, by the store's clock") \
+	X(120, TTL_MS, "ttl_ms", U64, "how long from now until the key goes") \
+	X(121, KEEP_EXPIRY, "keep_expiry", BOOL, "the key goes when it would have gone") \
+	X(122, BY, "by", I64, "what is added to a number") \
 	X(141, SEGMENTS, "segments", U64, "files of the journal that are needed") \
 	X(142, DISK_BYTES, "disk_bytes", U64, "bytes that it takes on disk") \
 	X(143, DURABLE, "durable", U64, "number of the journal's newest batch on disk") \

@@ -34,6 +34,10 @@ enum cairn_permission { CAIRN_MAY_READ, CAIRN_MAY_WRITE, CAIRN_MAY_ADMIN };
 	  "put all keys of a folder back as they were at a revision") \
 	X(20, PURGE, "purge", "", WRITE, "remove a key, or all keys of a folder, and their history") \
 	X(21, VIEW, "view", "", READ, "hold a revision, or that of a time, for ten minutes, to read at it") \
+	X(22, EXPIRE, "expire", "", WRITE, "say when a key goes") \
+	X(23, PERSIST, "persist", "", WRITE, "let a key stay that would have gone") \
+	X(24, INCREMENT, "increment", "incr", WRITE, "add to the number that is a key's value") \
+	X(25, EXPIRE_DUE, "expire-due", "", ADMIN, "what is due goes; cairnd itself writes this") \
 	X(40, PING, "ping", "", READ, "answer at once: name, version, applied index") \
 	X(41, STATUS, "status", "", READ, "nodes and volumes and how they are") \
 	X(42, METRICS, "metrics", "", READ, "every counter and histogram") \

@@ -450,7 +450,8 @@ static enum cairn_code read_scalar(struct reader *r, unsigned field, enum cairn_
 		cairn_msg_u64(r->request, field, (uint64_t)n);
 		return CAIRN_OK;
 	case CAIRN_T_I64:
-		if (!json_is_integer(v) || n <= -(json_int_t)JSON_NUMBER_MAX || n >= (json_int_t)JSON_NUMBER_MAX)
+		if (!json_is_integer(v) || n <= -(json_int_t)JSON_NUMBER_MAX ||
+		    n >= (json_int_t)JSON_NUMBER_MAX)
 			return wanted(r, name, "an integer between -2^53 and 2^53");
 		cairn_msg_u64(r->request, field, (uint64_t)n);
 		return CAIRN_OK;

@@ -19,18 +19,12 @@ _Static_assert(CAIRN_FIELD_COUNT <= 256, "a field's identifier is one byte");
 const char *cairn_type_name(enum cairn_type type)
 {
 	static const char *const names[] = {
-		[CAIRN_T_BYTES] = "bytes",
-		[CAIRN_T_TEXT] = "text",
-		[CAIRN_T_U64] = "number",
-		[CAIRN_T_I64] = "signed number",
-		[CAIRN_T_BOOL] = "yes or no",
-		[CAIRN_T_TIME] = "time",
-		[CAIRN_T_ID] = "id",
-		[CAIRN_T_KIND] = "kind",
-		[CAIRN_T_OBJECT] = "object",
-		[CAIRN_T_LIST] = "list",
-		[CAIRN_T_TEXTS] = "texts",
-		[CAIRN_T_OPERATIONS] = "operations",
+		[CAIRN_T_BYTES] = "bytes",    [CAIRN_T_TEXT] = "text",
+		[CAIRN_T_U64] = "number",     [CAIRN_T_I64] = "signed number",
+		[CAIRN_T_BOOL] = "yes or no", [CAIRN_T_TIME] = "time",
+		[CAIRN_T_ID] = "id",          [CAIRN_T_KIND] = "kind",
+		[CAIRN_T_OBJECT] = "object",  [CAIRN_T_LIST] = "list",
+		[CAIRN_T_TEXTS] = "texts",    [CAIRN_T_OPERATIONS] = "operations",
 	};
 
 	return names[type];

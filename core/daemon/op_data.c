@@ -83,16 +83,32 @@ static void say_who(struct call *c)
 	cairn_msg_u64(&c->answer, CAIRN_F_AGE_MS, 0);
 }
 
+/* How long the key stays, beside the time when it goes. */
+static void add_ttl(struct call *c)
+{
+	uint64_t now, expiry = 0;
+
+	if (c->op == CAIRN_OP_GET && cairn_field_bool(c->fields, CAIRN_F_META_ONLY, false))
+		expiry = cairn_field_u64(cairn_message_fields(cairn_msg_slice(&c->answer)), CAIRN_F_EXPIRY,
+					 0);
+	if (!expiry)
+		return;
+	now = shard_now(volume_shard(c->volume, cairn_slice(NULL, 0)));
+	cairn_msg_u64(&c->answer, CAIRN_F_TTL_MS, expiry > now ? (expiry - now + 999999) / 1000000 : 0);
+}
+
 static void read_done(struct call *c)
 {
 	if (c->op == CAIRN_OP_SCAN) {
 		page_done(c);
 		return;
 	}
-	if (c->error.code)
+	if (c->error.code) {
 		explain_not_found(c, c->fields);
-	else
+	} else {
+		add_ttl(c);
 		say_who(c);
+	}
 	call_done(c);
 }
 

@@ -20,6 +20,7 @@
 #include "le.h"
 #include "overlay.h"
 #include "pool.h"
+#include "stamp.h"
 #include "volume.h"
 #include "banned.h"
 
@@ -30,6 +31,7 @@
 #define FLUSH_BYTES (4u << 20)  /* the overlay is flushed when it holds this much */
 #define FLUSH_NS 1000000000u    /* or this old */
 #define HOLD_BYTES (8u << 20)   /* and waited for when it holds this much */
+#define TICK_NS 1000000000u     /* the longest time between two ticks */
 #define FULL_NS 60000000000u    /* how long the last refusal for want of room counts as a state */
 #define SMALL_BYTES (16u << 10) /* a command up to here may be applied in a loop */
 
@@ -66,8 +68,7 @@ struct shard {
 		saved; /* token of the newest persist that the journal has done; 0: told. Any thread */
 	_Atomic bool unsavable; /* the journal has failed, and LOG is to be given up. Any thread */
 	_Atomic uint64_t told;  /* the applied index that the module knows */
-	uint64_t stamp_ns;      /* the last stamp, by the store's clock */
-	uint64_t stamp_boot_ns; /* CLOCK_BOOTTIME when it was given */
+	struct stamp clock;     /* what commands are stamped with; written under the lock */
 	struct loop_task turn;  /* steps at the end of a turn, or in the next one */
 	struct loop *turn_loop; /* whose turn it is */
 
@@ -78,6 +79,11 @@ struct shard {
 	struct cairn_error full; /* why the newest batch found no room; code 0: it did */
 	uint64_t full_ns;        /* when */
 
+	struct shard_write expire; /* the command that removes what is due, */
+	_Atomic bool expiring;     /* which is under way */
+	_Atomic uint64_t due_ns;   /* when the node's next tick comes at the latest, by the store's clock */
+
+	uint64_t upkeep_ns;       /* of the node's loop: when reclaim was begun last */
 	_Atomic uint64_t give_up; /* the floor that history needs, or 0 */
 	struct shard_write floor; /* the command that raises it */
 	struct pool_task flush;   /* brings the overlay into the engine, */
@@ -431,6 +437,10 @@ static void apply_batch(struct shard *s, struct shard_write *batch)
 		if (s->full.code && !s->no_room)
 			note_full(s, NULL);
 		complete_batch(s, batch);
+		if (store_due_ns(s->store) < s->due_ns) {
+			s->due_ns = 0;
+			volumes_tick_soon(s->node);
+		}
 	}
 }
 
@@ -633,16 +643,61 @@ static void raise_floor(struct shard *s, uint64_t floor)
 	shard_write(s, w);
 }
 
-void shard_tick(struct shard *s)
+static uint64_t expire(struct shard *s);
+
+/* What was due is gone, or could not be removed; then the next tick tries again. */
+static void expire_done(struct shard_write *w)
 {
-	uint64_t floor = atomic_exchange(&s->give_up, 0);
+	struct shard *s = (struct shard *)((char *)w - offsetof(struct shard, expire));
+	bool failed = w->error.code;
+
+	cairn_msg_free(&w->command);
+	cairn_msg_free(&w->answer);
+	s->expiring = false;
+	if (!failed)
+		expire(s);
+	release(s);
+}
+
+/* Have what is due removed. Returns how long it is until the next key is due, at most TICK_NS. */
+static uint64_t expire(struct shard *s)
+{
+	struct shard_write *w = &s->expire;
+	struct store_facts facts;
+	uint64_t now = shard_now(s);
+
+	store_facts(s->store, &facts);
+	if (s->stopped || s->expiring || facts.due_ns > now) {
+		now = facts.due_ns > now && facts.due_ns - now < TICK_NS ? facts.due_ns - now : TICK_NS;
+		return now;
+	}
+	*w = (struct shard_write){ .loop = s->node->loop, .done = expire_done };
+	cairn_msg_start(&w->command, CAIRN_OP_EXPIRE_DUE);
+	cairn_msg_start(&w->answer, 0);
+	if (cairn_msg_error(&w->command)) {
+		cairn_msg_free(&w->command);
+		return TICK_NS;
+	}
+	s->expiring = true;
+	use(s);
+	shard_write(s, w);
+	return TICK_NS;
+}
+
+uint64_t shard_tick(struct shard *s)
+{
+	uint64_t floor, wait;
 	struct store_facts facts;
 	bool mine;
 
 	maybe_flush(s);
+	wait = expire(s);
 	store_facts(s->store, &facts);
-	if (s->stopped || !facts.reclaims)
-		return;
+	s->due_ns = shard_now(s) + wait;
+	if (s->stopped || !facts.reclaims || clock_boot_ns() - s->upkeep_ns < TICK_NS / 2)
+		return wait;
+	s->upkeep_ns = clock_boot_ns();
+	floor = atomic_exchange(&s->give_up, 0);
 	if (floor && !s->raising)
 		raise_floor(s, floor);
 	pthread_mutex_lock(&s->lock);
@@ -650,9 +705,9 @@ void shard_tick(struct shard *s)
 	if (mine)
 		s->applying = s->reclaim = true;
 	pthread_mutex_unlock(&s->lock);
-	if (!mine)
-		return;
-	apply_in_worker(s);
+	if (mine)
+		apply_in_worker(s);
+	return wait;
 }
 
 static void on_append(struct shard *s, const struct cairn_entry *e)
@@ -780,15 +835,25 @@ static void host_effect(void *arg, const struct cairn_effect *e)
 	}
 }
 
-/* The stamp of what is proposed now: the last one and the time since, whatever the wall clock does meanwhile.
- */
+/* The stamp of what is proposed now. */
 static uint64_t stamp(struct shard *s, uint64_t boot_ns)
 {
-	if (boot_ns > s->stamp_boot_ns) {
-		s->stamp_ns += boot_ns - s->stamp_boot_ns;
-		s->stamp_boot_ns = boot_ns;
+	if (boot_ns - s->clock.base_boot_ns > STAMP_STEER_NS && boot_ns > s->clock.base_boot_ns) {
+		pthread_mutex_lock(&s->lock);
+		stamp_steer(&s->clock, clock_wall_ns(), boot_ns);
+		pthread_mutex_unlock(&s->lock);
 	}
-	return s->stamp_ns;
+	return stamp_at(&s->clock, boot_ns);
+}
+
+uint64_t shard_now(struct shard *s)
+{
+	uint64_t boot_ns = clock_boot_ns(), now;
+
+	pthread_mutex_lock(&s->lock);
+	now = stamp_at(&s->clock, boot_ns);
+	pthread_mutex_unlock(&s->lock);
+	return now;
 }
 
 /* Put the field TIME in front of the command's fields. */
@@ -831,7 +896,8 @@ static bool frees(const struct shard_write *w)
 {
 	unsigned op = cairn_message_number(cairn_msg_slice(&w->command));
 
-	return op == CAIRN_OP_DELETE || op == CAIRN_OP_DELETE_PREFIX || op == CAIRN_OP_PURGE;
+	return op == CAIRN_OP_DELETE || op == CAIRN_OP_DELETE_PREFIX || op == CAIRN_OP_PURGE ||
+		op == CAIRN_OP_EXPIRE_DUE;
 }
 
 /* Make W an event, or answer it where it cannot be proposed. Returns whether it is one. */
@@ -1128,12 +1194,11 @@ static enum cairn_code start_module(struct shard *s, struct cairn_error *error)
 
 	store_facts(s->store, &facts);
 	s->applied = s->told = facts.position.index;
-	s->stamp_ns = facts.clock_ns > wall ? facts.clock_ns : wall;
-	s->stamp_boot_ns = clock_boot_ns();
+	s->clock = stamp_start(facts.clock_ns, wall, clock_boot_ns());
 	s->events[0] = (struct cairn_event){ .kind = CAIRN_EVENT_START,
 					     .index = facts.position.index,
 					     .term = facts.position.term,
-					     .now_us = s->stamp_boot_ns / 1000 };
+					     .now_us = s->clock.base_boot_ns / 1000 };
 	r = s->module->step(s->instance, s->events, 1);
 	if (r < 0)
 		return cairn_fail(error, CAIRN_E_INTERNAL, "replication-%s failed: %s", s->module->name,

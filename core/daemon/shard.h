@@ -33,10 +33,14 @@ struct shard_write {
 void shard_write(struct shard *s, struct shard_write *w);
 
 /*
- * About once a second, in the node's loop, while the caller holds the volume: history that is not visible any
- * more is removed by a worker, and where it takes too much room its oldest part is given up.
+ * Once a second or earlier, in the node's loop, while the caller holds the volume: keys that are due go, the
+ * overlay is flushed where it is old, history that is not visible any more is removed by a worker, and where
+ * it takes too much room its oldest part is given up. Returns when it wants to be called again, in ns.
  */
-void shard_tick(struct shard *s);
+uint64_t shard_tick(struct shard *s);
+
+/* The time, by the clock that commands are stamped with, ns. From any thread. */
+uint64_t shard_now(struct shard *s);
 
 /* Work that needs the engine for itself; embedded in what it is about. */
 struct shard_job {

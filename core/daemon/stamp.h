@@ -10,9 +10,9 @@
 
 #include <stdint.h>
 
-#define STAMP_SLEW_PPM 10000           /* at most 1 % faster or slower */
-#define STAMP_JUMP_NS 60000000000u     /* the first stamp leaps where it lags behind by more */
-#define STAMP_STEER_NS 1000000000u     /* how often it is compared with the wall clock */
+#define STAMP_SLEW_PPM 10000       /* at most 1 % faster or slower */
+#define STAMP_JUMP_NS 60000000000u /* the first stamp leaps where it lags behind by more */
+#define STAMP_STEER_NS 1000000000u /* how often it is compared with the wall clock */
 
 struct stamp {
 	uint64_t base_ns;      /* the stamp at */

@@ -107,6 +107,8 @@ enum cairn_code volume_begin_empty(struct volume_change *c);
 enum cairn_code volume_fill(struct volume_change *c, struct engine *e, struct cairn_error *error);
 void volume_complete(struct volume_change *c);
 void volume_abandon(struct volume_change *c);
+/* From any thread: have every shard look soon at what is to be done. Nothing where N has no volumes. */
+void volumes_tick_soon(struct node *n);
 /* The node ends: give back what C holds between the two. */
 void volume_forget(struct volume_change *c);
 

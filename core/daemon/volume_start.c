@@ -1,7 +1,7 @@
 /*
  * Start and end of all volumes: the system volume, then what its rows name, then what lies in the folder and
  * in no row; "main" on the first start. A volume that cannot be opened stops nobody, the system volume does.
- * Once a second every shard does its background work.
+ * Once a second, and when a key is due, every shard does its background work.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,21 +16,44 @@
 #define FOLDERS "volumes" /* in the data folder, one for each volume */
 #define TICK_MS 1000      /* how often shards do their background work */
 
+/* ARG: how long until the next tick, ns. */
 static void tick_one(void *arg, struct volume *v)
 {
+	uint64_t *wait = arg, w;
 	struct shard *shard = v->shard;
 
-	(void)arg;
-	if (shard)
-		shard_tick(shard);
+	if (!shard)
+		return;
+	w = shard_tick(shard);
+	*wait = w < *wait ? w : *wait;
 }
 
 static void tick(void *arg)
 {
 	struct node *n = arg;
+	uint64_t wait = TICK_MS * 1000000ull;
 
-	volumes_each(n, tick_one, NULL);
-	loop_timer_set(n->volumes->tick, TICK_MS);
+	volumes_each(n, tick_one, &wait);
+	loop_timer_set(n->volumes->tick, wait / 1000000 + 1);
+}
+
+static void tick_now(struct loop_task *task)
+{
+	struct volumes *t = (struct volumes *)((char *)task - offsetof(struct volumes, soon));
+
+	t->ticking = false;
+	if (t->tick) /* else it comes by itself */
+		loop_timer_set(t->tick, 0);
+}
+
+void volumes_tick_soon(struct node *n)
+{
+	struct volumes *t = n->volumes;
+
+	if (!t || atomic_exchange(&t->ticking, true))
+		return;
+	t->soon.run = tick_now;
+	loop_post(n->loop, &t->soon);
 }
 
 /*

@@ -3,6 +3,7 @@
 #define VOLUMES_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include "volume.h"
 
 /* The table of a node. */
@@ -10,7 +11,9 @@ struct volumes {
 	pthread_mutex_t lock; /* of the list and of its members' refusals */
 	struct volume *first; /* by name; the table holds one use of each */
 	struct volume *system;
-	struct loop_timer *tick;  /* of every shard, once a second */
+	struct loop_timer *tick;  /* of every shard, once a second or earlier */
+	struct loop_task soon;    /* makes it come now, */
+	_Atomic bool ticking;     /* and is under way */
 	struct loop_timer *retry; /* looks whether there is room again; NULL until it is needed */
 	char *path;               /* DATA/volumes */
 	int fd;                   /* its descriptor */

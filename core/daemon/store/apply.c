@@ -231,8 +231,8 @@ enum cairn_code batch_end(struct store *s, bool write, bool sync, struct cairn_e
 	if (!s->stop.code && (!write || (code = write_batch(s, sync)) == CAIRN_OK)) {
 		pthread_mutex_lock(&s->lock);
 		s->published = s->meta;
-		s->published_due_ns = s->due_ns;
 		pthread_mutex_unlock(&s->lock);
+		atomic_store(&s->published_due_ns, s->due_ns);
 		atomic_store(&s->clock_ns, s->meta.clock_ns);
 	}
 	pending_reset(&s->pending);

@@ -1,8 +1,8 @@
 /*
  * Keys that go at a time. A row leads from that time to the key, so that what is due first is found at once;
  * the time itself stands in the record. Time is that of the commands, never this machine's: a command that
- * moves the clock on removes what became due, before it does anything else. So a key is gone for every command
- * and every reader behind that one, and on every replica at the same index.
+ * moves the clock on removes what became due, before it does anything else. So a key is gone for every
+ * command and every reader behind that one, and on every replica at the same index.
  */
 #include <errno.h>
 #include "le.h"
@@ -10,7 +10,7 @@
 #include "banned.h"
 
 #define TTL_MAX_MS (100ull * 366 * 86400 * 1000) /* 100 years */
-#define DUE_BYTES (256u << 10)                    /* of records: what is removed at a time */
+#define DUE_BYTES (256u << 10)                   /* of records: what is removed at a time */
 
 struct cairn_slice expiry_key(unsigned char key[ROW_EXPIRY_KEY], const struct record *r)
 {
@@ -199,7 +199,8 @@ enum cairn_code op_expire(struct work *w, const struct args *a)
 	enum cairn_code code = expiry_given(w, a, 0, &ns);
 
 	if (!code && !ns)
-		code = cairn_fail(w->error, CAIRN_E_INVALID, "expire needs the argument 'ttl_ms' or 'expiry'");
+		code = cairn_fail(w->error, CAIRN_E_INVALID,
+				  "expire needs the argument 'ttl_ms' or 'expiry'");
 	if (!code)
 		code = live_need(w, a->body[CAIRN_F_KEY], &l);
 	if (code)

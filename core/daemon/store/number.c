@@ -1,4 +1,5 @@
-/* increment: a value that is a decimal number of 64 bits with a sign, as text. Nothing is rounded or wraps. */
+/* increment: a value that is a decimal number of 64 bits with a sign, as text. Nothing is rounded or wraps.
+ */
 #include <stdio.h>
 #include "content.h"
 #include "banned.h"
@@ -27,8 +28,8 @@ static enum cairn_code not_a_number(struct work *w, struct cairn_slice key)
 {
 	char text[KEY_TEXT];
 
-	return cairn_fail(w->error, CAIRN_E_INVALID,
-			  "the value of '%s' is no integer from -2^63 to 2^63 - 1", key_text(key, text));
+	return cairn_fail(w->error, CAIRN_E_INVALID, "the value of '%s' is no integer from -2^63 to 2^63 - 1",
+			  key_text(key, text));
 }
 
 enum cairn_code op_increment(struct work *w, const struct args *a)
@@ -48,8 +49,8 @@ enum cairn_code op_increment(struct work *w, const struct args *a)
 		next = live_continue(&l.r);
 	}
 	if (__builtin_add_overflow(n, by, &n))
-		return cairn_fail(w->error, CAIRN_E_INVALID,
-				  "the value of '%s' would go beyond 64 bits", key_text(key, text));
+		return cairn_fail(w->error, CAIRN_E_INVALID, "the value of '%s' would go beyond 64 bits",
+				  key_text(key, text));
 	snprintf(number, DIGITS + 1, "%lld", (long long)n);
 	code = content_set(w, &next, cairn_str(number));
 	if (!code)

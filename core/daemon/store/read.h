@@ -8,7 +8,7 @@
 struct reader {
 	struct store *s;
 	struct cairn_guard guard;
-	void *snapshot; /* or NULL: now */
+	void *snapshot;    /* or NULL: now */
 	unsigned flags;    /* CAIRN_READ_NO_WAIT or 0 */
 	uint64_t clock_ns; /* the store's, from before anything was read: what is due then is not there */
 	struct cairn_error *error;

@@ -28,7 +28,7 @@ enum row_tag {
 #define ROW_PIECE_KEY 21  /* tag, upload id, index */
 #define ROW_REQUEST_KEY 17
 #define ROW_EXPIRY_KEY 17 /* tag, time, file id */
-#define ROW_CHECKSUM 4 /* bytes at the end of a row where the engine has no checksums */
+#define ROW_CHECKSUM 4    /* bytes at the end of a row where the engine has no checksums */
 
 /* Write the key of a row into BUFFER, which has room for it, and return it. */
 struct cairn_slice row_key(unsigned char *buffer, enum row_tag tag, struct cairn_slice rest);

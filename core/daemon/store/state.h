@@ -45,10 +45,10 @@ struct store {
 	uint32_t reclaim_ordinal;    /* of the applying thread: in the revision behind meta.reclaimed */
 	_Atomic bool pinned;         /* whether there are any */
 	_Atomic unsigned long batch; /* odd while one is being made and written */
-	uint64_t due_ns; /* of the applying thread: no key is due before; UINT64_MAX: none ever */
-	uint64_t published_due_ns;  /* that of the last batch; under the lock */
-	_Atomic uint64_t clock_ns;  /* the clock of the last batch that is in, for readers */
-	bool pinning;                /* of the applying thread: what is replaced is kept, for a reader */
+	uint64_t due_ns;             /* of the applying thread: no key is due before; UINT64_MAX: none ever */
+	_Atomic uint64_t published_due_ns; /* that of the last batch that is in */
+	_Atomic uint64_t clock_ns;         /* the clock of the last batch that is in, for readers */
+	bool pinning; /* of the applying thread: what is replaced is kept, for a reader */
 };
 
 /* One command on its way. */

@@ -172,15 +172,18 @@ void read_facts(const struct meta *m, struct store_facts *facts)
 	meta_digest(m, facts->digest);
 }
 
+uint64_t store_due_ns(struct store *s)
+{
+	return atomic_load(&s->published_due_ns);
+}
+
 void store_facts(struct store *s, struct store_facts *facts)
 {
 	struct meta m;
-	uint64_t due_ns;
 
 	pthread_mutex_lock(&s->lock);
 	m = s->published;
-	due_ns = s->published_due_ns;
 	pthread_mutex_unlock(&s->lock);
 	read_facts(&m, facts);
-	facts->due_ns = due_ns;
+	facts->due_ns = s->published_due_ns;
 }

@@ -161,6 +161,9 @@ struct store_facts {
 };
 void store_facts(struct store *s, struct store_facts *facts);
 
+/* As in the facts; without a lock. */
+uint64_t store_due_ns(struct store *s);
+
 /* Compute the digest, keys and bytes from the rows and the chunks' bytes, and compare: CORRUPT names the row
  * that differs. */
 enum cairn_code store_check_rows(struct store *s, struct cairn_error *error);

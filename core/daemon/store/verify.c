@@ -26,7 +26,7 @@ struct verify {
 	uint64_t chunks, more; /* chunk rows, and what count rows add to one reference each */
 	uint64_t folders, folder_rows;
 	uint64_t expiring, expiry_rows; /* keys that go at a time, and rows that lead to one */
-	struct open_folder *open; /* the way down to where the walk is */
+	struct open_folder *open;       /* the way down to where the walk is */
 	size_t depth;
 	unsigned char prefix[STORE_KEY_MAX]; /* of the innermost */
 	enum cairn_code code;

@@ -16,8 +16,10 @@ sbin_cairnd_CPPFLAGS = $(DAEMON_CPPFLAGS)
 sbin_cairnd_LDFLAGS = $(AM_LDFLAGS) $(EXPORT_CAIRN)
 sbin_cairnd_LDADD = libcontrol.la $(DAEMON_LIBS)
 
-check_PROGRAMS += t/unit/u-loop t/unit/u-shard t/unit/u-settings
-TESTS += t/unit/u-loop t/unit/u-shard t/unit/u-settings
+check_PROGRAMS += t/unit/u-loop t/unit/u-shard t/unit/u-settings t/unit/u-stamp
+TESTS += t/unit/u-loop t/unit/u-shard t/unit/u-settings t/unit/u-stamp
+t_unit_u_stamp_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_stamp_LDADD = $(DAEMON_LIBS)
 t_unit_u_loop_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_loop_LDADD = $(DAEMON_LIBS)
 t_unit_u_shard_CPPFLAGS = $(TEST_CPPFLAGS)
@@ -35,6 +37,12 @@ check_LTLIBRARIES += t/lib/engine-faulty.la
 t_lib_engine_faulty_la_SOURCES = t/lib/engine-faulty.c
 t_lib_engine_faulty_la_LDFLAGS = $(PLUGIN_LDFLAGS) -rpath /nowhere
 
+# Moves the wall clock of a program that it is preloaded into.
+check_LTLIBRARIES += t/lib/wallclock.la
+t_lib_wallclock_la_SOURCES = t/lib/wallclock.c
+t_lib_wallclock_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
+
+BATS += t/6100-expiry.bats
 BATS += t/1000-daemon.bats t/1010-settings.bats t/1020-volumes.bats t/3000-replication-none.bats t/3010-journal.bats t/3020-journal-files.bats
 dist_doc_DATA += %D%/examples/laptop.conf %D%/examples/server.conf %D%/examples/cache.conf
 

@@ -89,8 +89,8 @@ static void add_ttl(struct call *c)
 	uint64_t now, expiry = 0;
 
 	if (c->op == CAIRN_OP_GET && cairn_field_bool(c->fields, CAIRN_F_META_ONLY, false))
-		expiry = cairn_field_u64(cairn_message_fields(cairn_msg_slice(&c->answer)), CAIRN_F_EXPIRY,
-					 0);
+		expiry =
+			cairn_field_u64(cairn_message_fields(cairn_msg_slice(&c->answer)), CAIRN_F_EXPIRY, 0);
 	if (!expiry)
 		return;
 	now = shard_now(volume_shard(c->volume, cairn_slice(NULL, 0)));

@@ -193,6 +193,14 @@ static enum cairn_code check_count(const struct arguments *a, struct cairn_error
 	return CAIRN_E_INVALID;
 }
 
+/* Whether WORD, which begins with '-', is a number and no option. */
+static bool is_negative(const struct arguments *a, const char *word)
+{
+	int64_t n;
+
+	return a->verb && text_integer(word, &n) && !option_find(a, word + 1, 1, word[1]);
+}
+
 enum cairn_code arguments_parse(struct arguments *a, const struct word *words, size_t n,
 				struct cairn_error *e)
 {
@@ -208,7 +216,7 @@ enum cairn_code arguments_parse(struct arguments *a, const struct word *words, s
 
 		if (!ended && strcmp(word, "--") == 0)
 			ended = true;
-		else if (!ended && word[0] == '-' && word[1])
+		else if (!ended && word[0] == '-' && word[1] && !is_negative(a, word))
 			code = take_options(a, words, n, &i, e);
 		else if (!a->verb)
 			code = take_verb(a, verbs, word, e);

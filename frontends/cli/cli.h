@@ -237,6 +237,10 @@ void past_add(struct cairn_msg *m, const struct past *p);
  * is one. */
 bool text_moment(const char *text, uint64_t now_ns, uint64_t *ns);
 
+/* expiry.c */
+/* Add TEXT, a duration, to the request M as the time that the key stays. */
+enum cairn_code ttl_add(struct cli *c, struct cairn_msg *m, const char *text);
+
 /* listing.c */
 /* Which keys to walk over. Zero is all of them. */
 struct range {
@@ -305,6 +309,10 @@ VERB(scan);
 VERB(history);
 VERB(revert);
 VERB(volume_set);
+VERB(incr);
+VERB(expire);
+VERB(ttl);
+VERB(persist);
 VERB(cp);
 VERB(mv);
 VERB(txn);

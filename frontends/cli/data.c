@@ -246,6 +246,12 @@ VERB(put)
 		request(c, &m, CAIRN_OP_PUT);
 		cairn_msg_bytes(&m, CAIRN_F_KEY, k.name);
 		add_guards(&m, a, k.name);
+		if (argument(a, "ttl"))
+			code = ttl_add(c, &m, argument(a, "ttl"));
+		if (argument(a, "keep-ttl"))
+			cairn_msg_bool(&m, CAIRN_F_KEEP_EXPIRY, true);
+	}
+	if (code == CAIRN_OK) {
 		code = write_value(c, &m, &v, &r);
 	}
 	if (code == CAIRN_OK)

@@ -179,6 +179,17 @@ bool text_number(const char *text, uint64_t *number)
 	return true;
 }
 
+bool text_integer(const char *text, int64_t *number)
+{
+	bool negative = *text == '-';
+	uint64_t n;
+
+	if (!text_number(text + negative, &n) || n > (uint64_t)INT64_MAX + negative)
+		return false;
+	*number = (int64_t)(negative ? 0 - n : n);
+	return true;
+}
+
 bool text_duration(const char *text, uint64_t *ms)
 {
 	static const struct {

@@ -37,6 +37,9 @@ bool text_duration(const char *text, uint64_t *ms);
 /* A decimal number. Whether TEXT is one and fits. */
 bool text_number(const char *text, uint64_t *number);
 
+/* The same with a sign. */
+bool text_integer(const char *text, int64_t *number);
+
 /* One word of a line. TEXT has a NUL behind its LEN bytes, and may hold others. */
 struct word {
 	char *text;

@@ -14,7 +14,7 @@
 #define INLINE_MAX 16384u    /* larger values are sent ahead */
 #define VALUE_MAX (1u << 30) /* most bytes that are held in memory */
 
-enum what { KEY_ONLY, KEY_VALUE, KEY_KEY, FOLDER_ONLY, KEY_NUMBER };
+enum what { KEY_ONLY, KEY_VALUE, KEY_KEY, FOLDER_ONLY, KEY_NUMBER, KEY_SPAN, KEY_INTEGER };
 
 /* Guards and operations that a line may hold. */
 static const struct form {
@@ -38,6 +38,9 @@ static const struct form {
 	{ "get", NULL, KEY_ONLY, CAIRN_OP_GET, 0, true, "KEY" },
 	{ "mv", "move", KEY_KEY, CAIRN_OP_MOVE, 0, true, "KEY KEY" },
 	{ "cp", "copy", KEY_KEY, CAIRN_OP_COPY, 0, true, "KEY KEY" },
+	{ "incr", "increment", KEY_INTEGER, CAIRN_OP_INCREMENT, 0, true, "KEY BY" },
+	{ "expire", NULL, KEY_SPAN, CAIRN_OP_EXPIRE, 0, true, "KEY DURATION" },
+	{ "persist", NULL, KEY_ONLY, CAIRN_OP_PERSIST, 0, true, "KEY" },
 };
 
 static const struct form *form_find(const char *name, bool guard)
@@ -122,6 +125,7 @@ static enum cairn_code add_operands(struct cli *c, struct cairn_msg *m, const st
 	enum cairn_code code =
 		f->what == FOLDER_ONLY ? folder_take(c, &words[1], &first) : key_take(c, &words[1], &first);
 	uint64_t number = 0;
+	int64_t by = 0;
 
 	if (code == CAIRN_OK)
 		cairn_msg_bytes(m, f->what == FOLDER_ONLY ? CAIRN_F_PREFIX : CAIRN_F_KEY, first.name);
@@ -135,6 +139,13 @@ static enum cairn_code add_operands(struct cli *c, struct cairn_msg *m, const st
 			code = cairn_fail(&c->error, CAIRN_E_INVALID, "'%.100s' is no revision",
 					  words[2].text);
 		cairn_msg_u64(m, f->field, number);
+	} else if (code == CAIRN_OK && f->what == KEY_SPAN) {
+		code = ttl_add(c, m, words[2].text);
+	} else if (code == CAIRN_OK && f->what == KEY_INTEGER) {
+		if (!text_integer(words[2].text, &by))
+			code = cairn_fail(&c->error, CAIRN_E_INVALID, "'%.100s' is no integer of 64 bits",
+					  words[2].text);
+		cairn_msg_u64(m, CAIRN_F_BY, (uint64_t)by);
 	} else if (code == CAIRN_OK && !f->op) {
 		cairn_msg_bool(m, f->field, f->truth);
 	}

@@ -42,6 +42,8 @@ static const struct option put_options[] = {
 	{ "if-absent", 0, NULL, "only if the key is not there" },
 	{ "return-old", 0, NULL,
 	  "write the value that was there to standard output, instead of the revision" },
+	{ "ttl", 0, "SECONDS", "the key goes after so long; also 500ms, 10m, 1h, 7d" },
+	{ "keep-ttl", 0, NULL, "the key goes when it would have gone; otherwise it stays from now on" },
 	{ 0 },
 };
 
@@ -133,7 +135,7 @@ static const struct option save_options[] = {
 
 static const struct option shell_options[] = {
 	{ "stop", 'e', NULL, "end at the first line that fails" },
-	{ "atomic", 0, NULL, "all lines are one transaction: put, append, del, get, mv, cp" },
+	{ "atomic", 0, NULL, "all lines are one transaction, with its operations" },
 	{ 0 },
 };
 
@@ -501,6 +503,52 @@ const struct verb verbs[] = {
 	  .most = 2,
 	  .operands = { OPERAND_KEY, OPERAND_FILE },
 	  .run = verb_append },
+	{ .name = "incr",
+	  .aliases = "increment",
+	  .group = "data",
+	  .synopsis = "KEY [BY]",
+	  .help = "add to the number that is a key's value, and print it",
+	  .page = "The value is a decimal integer of 64 bits, with a sign; a key that is not there counts as "
+		  "0. BY is 1 unless given, and may "
+		  "be negative. Nothing is written where the sum would not fit.",
+	  .least = 1,
+	  .most = 2,
+	  .operands = { OPERAND_KEY },
+	  .run = verb_incr },
+	{ .name = "expire",
+	  .aliases = "",
+	  .group = "data",
+	  .synopsis = "KEY DURATION",
+	  .help = "let a key go after some time",
+	  .page = "Time is that of the store's clock, which goes on evenly whatever happens to the clocks of "
+		  "the machines. A put lets the key "
+		  "stay again, unless it has --ttl or --keep-ttl; every other change leaves the time as it "
+		  "is.\n\n"
+		  "  cairn expire jobs/nightly 30s",
+	  .least = 2,
+	  .most = 2,
+	  .operands = { OPERAND_KEY },
+	  .run = verb_expire },
+	{ .name = "ttl",
+	  .aliases = "",
+	  .group = "data",
+	  .synopsis = "KEY",
+	  .help = "how many seconds a key stays",
+	  .page = "Prints 'never' for a key that does not go by itself.",
+	  .least = 1,
+	  .most = 1,
+	  .operands = { OPERAND_KEY },
+	  .run = verb_ttl },
+	{ .name = "persist",
+	  .aliases = "",
+	  .group = "data",
+	  .synopsis = "KEY",
+	  .help = "let a key stay that would have gone",
+	  .page = "",
+	  .least = 1,
+	  .most = 1,
+	  .operands = { OPERAND_KEY },
+	  .run = verb_persist },
 	{ .name = "txn",
 	  .aliases = "",
 	  .group = "data",
@@ -516,7 +564,10 @@ const struct verb verbs[] = {
 		  "  if revision KEY N      then del KEY\n"
 		  "  if value KEY VALUE     then get KEY\n"
 		  "  if empty FOLDER        then mv KEY KEY\n"
-		  "  if filled FOLDER       then cp KEY KEY\n\n"
+		  "  if filled FOLDER       then cp KEY KEY\n"
+		  "                         then incr KEY BY\n"
+		  "                         then expire KEY DURATION\n"
+		  "                         then persist KEY\n\n"
 		  "When all conditions hold the 'then' lines are done; otherwise the 'else' lines, and the "
 		  "first line of the output is "
 		  "'else'. Where there is no 'else' line, conditions that do not hold are the error conflict "

@@ -7,8 +7,8 @@
 static void add(struct cairn_msg *m, unsigned field)
 {
 	static const unsigned char lengths[] = {
-		[CAIRN_T_U64] = 8,  [CAIRN_T_TIME] = 8, [CAIRN_T_BOOL] = 1,
-		[CAIRN_T_KIND] = 1, [CAIRN_T_ID] = 16,  [CAIRN_T_OPERATIONS] = 0
+		[CAIRN_T_U64] = 8,  [CAIRN_T_I64] = 8, [CAIRN_T_TIME] = 8,      [CAIRN_T_BOOL] = 1,
+		[CAIRN_T_KIND] = 1, [CAIRN_T_ID] = 16, [CAIRN_T_OPERATIONS] = 0
 	};
 	static const char zeros[16];
 
@@ -69,6 +69,11 @@ int main(void)
 	for (unsigned op = 1; op < CAIRN_OPERATION_COUNT; op++) {
 		if (!cairn_operation_row(op))
 			continue;
+		if (cairn_operation_row(op)->permission == CAIRN_MAY_NOBODY) {
+			ok(!operation(op) && args_is_write(op), "%s is for the daemon itself",
+			   cairn_operation_row(op)->name);
+			continue;
+		}
 		if (!ok(operation(op), "%s is in the table", cairn_operation_row(op)->name))
 			continue;
 		if (operation(op)->nested || args_is_write(op))

@@ -73,7 +73,7 @@ static void records(void)
 	record_encode(&r, buffer);
 	body = cairn_slice(buffer, n);
 	is_str(hex(buffer, n),
-	       "070000000000000001002a36fe9c9717050000000000000003000000000000000200000002060100"
+	       "070000000000000001002a36fe9c9717050000000000000003000000000000000200000002060500"
 	       "0105000068656c6c6f030800000400000000000000040c0000060000000000000001000000050800"
 	       "000900000000000000060800002211000000000000070c00001b080000a401000000000000080600"
 	       "006f7073406e31090500006d6f756e740c08000002000000000000000d010000620e080000010000"
@@ -82,7 +82,7 @@ static void records(void)
 	is_int(record_decode(body, &back), 0, "it is read");
 	ok(back.head.revision == 7 && back.head.time_ns == 1700000000000000001 && back.head.version == 3 &&
 		   back.head.ordinal == 2 && back.head.kind == CAIRN_KIND_SYMLINK &&
-		   back.head.change == CHANGE_MOVE && back.head.flags == RECORD_OPEN &&
+		   back.head.change == CHANGE_MOVE && back.head.flags == (RECORD_OPEN | RECORD_EXPIRES) &&
 		   back.create_revision == 4 && back.previous_revision == 6 && back.previous_ordinal == 1 &&
 		   back.expiry_ns == 9 && back.file_id == 0x1122 && back.since == 2 && back.data_version == 1,
 	   "with the same numbers");

@@ -7,7 +7,12 @@
 
 #include <cairn/slice.h>
 
-enum cairn_permission { CAIRN_MAY_READ, CAIRN_MAY_WRITE, CAIRN_MAY_ADMIN };
+enum cairn_permission {
+	CAIRN_MAY_READ,
+	CAIRN_MAY_WRITE,
+	CAIRN_MAY_ADMIN,
+	CAIRN_MAY_NOBODY, /* only cairnd itself writes it, into its log: no face offers it */
+};
 
 /* X(number, ID, name, aliases separated by spaces, permission, help) */
 #define CAIRN_OPERATIONS(X) \
@@ -37,7 +42,7 @@ enum cairn_permission { CAIRN_MAY_READ, CAIRN_MAY_WRITE, CAIRN_MAY_ADMIN };
 	X(22, EXPIRE, "expire", "", WRITE, "say when a key goes") \
 	X(23, PERSIST, "persist", "", WRITE, "let a key stay that would have gone") \
 	X(24, INCREMENT, "increment", "incr", WRITE, "add to the number that is a key's value") \
-	X(25, EXPIRE_DUE, "expire-due", "", ADMIN, "what is due goes; cairnd itself writes this") \
+	X(25, EXPIRE_DUE, "expire-due", "", NOBODY, "what is due goes") \
 	X(40, PING, "ping", "", READ, "answer at once: name, version, applied index") \
 	X(41, STATUS, "status", "", READ, "nodes and volumes and how they are") \
 	X(42, METRICS, "metrics", "", READ, "every counter and histogram") \

@@ -1,12 +1,13 @@
 /*
  * Whether an engine keeps the contract of cairn/engine.h, loaded as the daemon loads it:
  *
- *   engine [--ops N] [--seed S] [-o NAME=VALUE]… NAME|PATH.so
+ *   engine [--ops N] [--seed S] [--key-max BYTES] [-o NAME=VALUE]… NAME|PATH.so
  *
  * Random operations are done on the engine and on a model (model.h), and what the engine says is compared all
  * the way. A durable engine is also reopened, and killed in the middle of its work. TAP on standard output;
  * the comment
- * "# digest …" is the checksum of what the engine holds at the end, and depends on --ops and --seed alone.
+ * "# digest …" is the checksum of what the engine holds at the end, and depends on --ops, --seed and the
+ * longest key alone: that of the engine, or --key-max where it is less.
  *
  * engine --child DIR FROM SEED … is the process that gets killed.
  */
@@ -46,6 +47,7 @@ struct conform {
 	size_t parameter_count;
 	long ops;
 	uint64_t seed;
+	uint32_t key_max;
 	char dir[256];  /* everything of this run */
 	char data[272]; /* the engine's */
 
@@ -850,7 +852,8 @@ static void killed(struct conform *c)
 
 static int run(struct conform *c)
 {
-	uint32_t key_max = c->plugin->key_max ? c->plugin->key_max : MODEL_KEY_MAX;
+	uint32_t key_max =
+		c->plugin->key_max && c->plugin->key_max < c->key_max ? c->plugin->key_max : c->key_max;
 	void *snapshot;
 
 	snprintf(c->dir, sizeof(c->dir), "%.200s/cairn-conform.XXXXXX",
@@ -889,12 +892,12 @@ static int run(struct conform *c)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = { { "ops", required_argument, NULL, 'n' },
-						 { "seed", required_argument, NULL, 's' },
-						 { "child", required_argument, NULL, 'c' },
-						 { "from", required_argument, NULL, 'f' },
-						 { 0 } };
-	struct conform c = { .ops = 100000, .seed = 1 };
+	static const struct option options[] = {
+		{ "ops", required_argument, NULL, 'n' },     { "seed", required_argument, NULL, 's' },
+		{ "child", required_argument, NULL, 'c' },   { "from", required_argument, NULL, 'f' },
+		{ "key-max", required_argument, NULL, 'k' }, { 0 }
+	};
+	struct conform c = { .ops = 100000, .seed = 1, .key_max = MODEL_KEY_MAX };
 	const struct plugin *plugin;
 	const char *child_dir = NULL;
 	uint64_t from = 1;
@@ -909,13 +912,17 @@ int main(int argc, char **argv)
 			child_dir = optarg;
 		else if (o == 'f')
 			from = strtoull(optarg, NULL, 10);
+		else if (o == 'k')
+			c.key_max = (uint32_t)strtoul(optarg, NULL, 10);
 		else if (o == 'o' && c.parameter_count < PARAMETERS)
 			c.parameters[c.parameter_count++] = optarg;
 		else
 			return 2;
 	}
 	if (optind + 1 != argc) {
-		fprintf(stderr, "usage: %s [--ops N] [--seed S] [-o NAME=VALUE]… NAME|PATH.so\n", argv[0]);
+		fprintf(stderr,
+			"usage: %s [--ops N] [--seed S] [--key-max BYTES] [-o NAME=VALUE]… NAME|PATH.so\n",
+			argv[0]);
 		return 2;
 	}
 	c.name = argv[optind];

@@ -60,6 +60,21 @@ main memory none 1 5 2.0 GiB 1 memory" ] || { cairn volume list; false; }
   [ "$(cairn volume stats --json | jq -c .quota)" = null ]
 }
 
+@test "what was sent ahead for a write that was refused takes no room" {
+  start -o volume.engine=memory -o volume.quota=1M
+  head -c 900000 /dev/urandom >a
+  cairn put a @a >/dev/null
+  run cairn put b @a
+  [ "$status" -eq 8 ]
+  [ "$(cairn volume stats --json | jq -c .staged)" = null ]
+  cairn volume set main quota 4M
+  run cairn put --if-revision 7 a @a
+  [ "$status" -eq 3 ]
+  [ "$(cairn volume stats --json | jq -c .staged)" = null ]
+  cairn put b @a >/dev/null
+  cairn get b | cmp - a
+}
+
 @test "a mount answers EDQUOT, and df shows the quota" {
   requires_fuse
   start -o volume.engine=memory -o volume.quota=8M
@@ -70,6 +85,6 @@ main memory none 1 5 2.0 GiB 1 memory" ] || { cairn volume list; false; }
   [ "$status" -ne 0 ]
   [[ $output == *"Disk quota exceeded"* ]] || { echo "$output"; false; }
   [ "$(stat -f -c '%f %S' "$CAIRN_MOUNT" | awk '{ print int($1 * $2 / 1e6) }')" -lt 4 ]
-  rm "$CAIRN_MOUNT/a"
-  head -c 5000000 /dev/urandom >"$CAIRN_MOUNT/c"
+  rm -f "$CAIRN_MOUNT"/[ab]
+  head -c 7500000 /dev/urandom >"$CAIRN_MOUNT/c"
 }

@@ -280,7 +280,7 @@ void request_forget_born(struct cairn *c)
 static enum cairn_code take_fields(struct cairn *c, struct request *r, struct cairn_slice message)
 {
 	struct cairn_slice fields = cairn_message_fields(message), volume = cairn_str("main"), body;
-	unsigned field;
+	unsigned field, op = cairn_message_number(message);
 
 	memcpy(r->body, message.data, CAIRN_MESSAGE_HEAD);
 	r->len = CAIRN_MESSAGE_HEAD;
@@ -308,7 +308,7 @@ static enum cairn_code take_fields(struct cairn *c, struct request *r, struct ca
 	if (!r->seen)
 		return CAIRN_E_INTERNAL;
 	r->foreign = fences_foreign(c, volume);
-	if (c->fences.len && cairn_message_number(message) != CAIRN_OP_STAGE) {
+	if (c->fences.len && op != CAIRN_OP_STAGE && op != CAIRN_OP_UNSTAGE) {
 		memcpy(r->body + r->len, c->fences.data, c->fences.len);
 		r->len += c->fences.len;
 	}

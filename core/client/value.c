@@ -89,6 +89,27 @@ static void stage_all(struct upload *u, cairn_read_fn *read, void *arg, unsigned
 	drain(u, 0);
 }
 
+/* What was staged is not needed any more: room on the server, which would else be free ten minutes later. */
+static void unstage(struct upload *u)
+{
+	struct cairn_reply r = { 0 };
+	struct cairn_msg m = { 0 };
+
+	cairn_msg_start(&m, CAIRN_OP_UNSTAGE);
+	if (u->volume.data)
+		cairn_msg_bytes(&m, CAIRN_F_VOLUME, u->volume);
+	cairn_msg_bytes(&m, CAIRN_F_UPLOAD, cairn_slice(u->id, sizeof(u->id)));
+	cairn_call(u->c, &m, &r);
+	cairn_reply_free(&r);
+	cairn_msg_free(&m);
+}
+
+/* Whether it is known that the server is there and did not do it. */
+static bool is_refused(enum cairn_code code)
+{
+	return code && code != CAIRN_E_UNKNOWN && code != CAIRN_E_UNAVAILABLE && code != CAIRN_E_TIMEOUT;
+}
+
 static enum cairn_code put_upload(struct cairn *c, struct cairn_msg *m, cairn_read_fn *read, void *arg,
 				  unsigned char *buffer, struct cairn_reply *r)
 {
@@ -99,6 +120,8 @@ static enum cairn_code put_upload(struct cairn *c, struct cairn_msg *m, cairn_re
 	cairn_field_find(cairn_message_fields(cairn_msg_slice(m)), CAIRN_F_VOLUME, &u.volume);
 	stage_all(&u, read, arg, buffer);
 	if (u.error.code) {
+		if (is_refused(u.error.code))
+			unstage(&u);
 		r->error = u.error;
 		return r->code = u.error.code;
 	}
@@ -109,6 +132,8 @@ static enum cairn_code put_upload(struct cairn *c, struct cairn_msg *m, cairn_re
 			   "pieces that were sent ahead are forgotten after 10 minutes, and by a volatile "
 			   "volume "
 			   "when its node restarts; put it again");
+	if (is_refused(r->code))
+		unstage(&u);
 	return r->code;
 }
 

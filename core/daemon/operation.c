@@ -40,6 +40,7 @@ ARGUMENTS(SET_ATTRIBUTES, R(KEY), R(ATTRIBUTES), A(KIND), A(GUARD));
 ARGUMENTS(MOVE, R(KEY), R(TO), A(GUARD));
 ARGUMENTS(MOVE_PREFIX, R(PREFIX), R(TO), A(GUARD));
 ARGUMENTS(STAGE, R(UPLOAD), A(INDEX), A(VALUE));
+ARGUMENTS(UNSTAGE, R(UPLOAD));
 ARGUMENTS(COPY, R(KEY), R(TO), A(GUARD));
 ARGUMENTS(COPY_PREFIX, R(PREFIX), R(TO), A(GUARD));
 ARGUMENTS(DELETE_PREFIX, R(PREFIX), A(GUARD));
@@ -89,6 +90,7 @@ static const struct operation rows[CAIRN_OPERATION_COUNT] = {
 	ROW(MOVE, op_write, true, true),
 	ROW(MOVE_PREFIX, op_write, true, true),
 	ROW(STAGE, op_write, true, false),
+	ROW(UNSTAGE, op_write, true, false),
 	ROW(COPY, op_write, true, true),
 	ROW(COPY_PREFIX, op_write, true, true),
 	ROW(DELETE_PREFIX, op_write, true, true),

@@ -83,6 +83,9 @@ struct shard {
 	_Atomic bool expiring;     /* which is under way */
 	_Atomic uint64_t due_ns;   /* when the node's next tick comes at the latest, by the store's clock */
 
+	struct shard_write unstage; /* the command that drops uploads that expired, */
+	_Atomic bool unstaging;     /* which is under way */
+
 	uint64_t upkeep_ns;       /* of the node's loop: when reclaim was begun last */
 	_Atomic uint64_t give_up; /* the floor that history needs, or 0 */
 	struct shard_write floor; /* the command that raises it */
@@ -125,7 +128,7 @@ static void release(struct shard *s)
 	arg = s->closed_arg;
 	if (s->instance)
 		s->module->close(s->instance);
-	if (s->store && s->journal && !s->stopped && !s->node->offline)
+	if (s->store && s->journal && !s->stopped)
 		flush(s);
 	if (s->store)
 		store_close(s->store);
@@ -266,7 +269,7 @@ static void hold_back(struct shard *s)
 {
 	struct overlay_facts facts;
 
-	if (!s->journal || s->node->offline)
+	if (!s->journal)
 		return;
 	overlay_facts(&s->engine, &facts);
 	if (facts.bytes > HOLD_BYTES)
@@ -562,7 +565,8 @@ void shard_exclusive(struct shard *s, struct shard_job *job)
 static bool is_bulk(unsigned op)
 {
 	return op == CAIRN_OP_MOVE_PREFIX || op == CAIRN_OP_COPY_PREFIX || op == CAIRN_OP_DELETE_PREFIX ||
-		op == CAIRN_OP_REVERT || op == CAIRN_OP_REVERT_PREFIX || op == CAIRN_OP_PURGE;
+		op == CAIRN_OP_REVERT || op == CAIRN_OP_UNSTAGE || op == CAIRN_OP_REVERT_PREFIX ||
+		op == CAIRN_OP_PURGE;
 }
 
 /* Whether W costs little and about the same whatever the store holds. */
@@ -684,6 +688,48 @@ static uint64_t expire(struct shard *s)
 	return TICK_NS;
 }
 
+static void unstage_from(struct shard *s, struct cairn_slice id);
+
+/* One command has dropped what expired, up to a place: the next one goes on there. */
+static void unstage_done(struct shard_write *w)
+{
+	struct shard *s = (struct shard *)((char *)w - offsetof(struct shard, unstage));
+	struct cairn_slice cursor;
+	unsigned char id[16];
+	bool more = !w->error.code &&
+		cairn_field_find(cairn_message_fields(cairn_msg_slice(&w->answer)), CAIRN_F_CURSOR,
+				 &cursor) &&
+		cursor.len == sizeof(id);
+
+	if (more)
+		memcpy(id, cursor.data, sizeof(id));
+	cairn_msg_free(&w->command);
+	cairn_msg_free(&w->answer);
+	s->unstaging = false;
+	if (more)
+		unstage_from(s, cairn_slice(id, sizeof(id)));
+	release(s);
+}
+
+/* Have the uploads that expired dropped, from ID on. Which these are is seen when the command is applied. */
+static void unstage_from(struct shard *s, struct cairn_slice id)
+{
+	struct shard_write *w = &s->unstage;
+
+	*w = (struct shard_write){ .loop = s->node->loop, .done = unstage_done };
+	cairn_msg_start(&w->command, CAIRN_OP_UNSTAGE);
+	if (id.len)
+		cairn_msg_bytes(&w->command, CAIRN_F_FROM, id);
+	cairn_msg_start(&w->answer, 0);
+	if (cairn_msg_error(&w->command)) {
+		cairn_msg_free(&w->command);
+		return;
+	}
+	s->unstaging = true;
+	use(s);
+	shard_write(s, w);
+}
+
 uint64_t shard_tick(struct shard *s)
 {
 	uint64_t floor, wait;
@@ -694,9 +740,13 @@ uint64_t shard_tick(struct shard *s)
 	wait = expire(s);
 	store_facts(s->store, &facts);
 	s->due_ns = shard_now(s) + wait;
-	if (s->stopped || !facts.reclaims || clock_boot_ns() - s->upkeep_ns < TICK_NS / 2)
+	if (s->stopped || clock_boot_ns() - s->upkeep_ns < TICK_NS / 2)
 		return wait;
 	s->upkeep_ns = clock_boot_ns();
+	if (facts.unstage_ns <= shard_now(s) && !s->unstaging)
+		unstage_from(s, cairn_slice(NULL, 0));
+	if (!facts.reclaims)
+		return wait;
 	floor = atomic_exchange(&s->give_up, 0);
 	if (floor && !s->raising)
 		raise_floor(s, floor);
@@ -897,7 +947,7 @@ static bool frees(const struct shard_write *w)
 	unsigned op = cairn_message_number(cairn_msg_slice(&w->command));
 
 	return op == CAIRN_OP_DELETE || op == CAIRN_OP_DELETE_PREFIX || op == CAIRN_OP_PURGE ||
-		op == CAIRN_OP_EXPIRE_DUE;
+		op == CAIRN_OP_EXPIRE_DUE || op == CAIRN_OP_UNSTAGE;
 }
 
 /* Make W an event, or answer it where it cannot be proposed. Returns whether it is one. */

@@ -185,6 +185,16 @@ int stage(struct task *t, struct cairn_slice data, unsigned char id[16])
 	return 0;
 }
 
+/* What was staged under ID is not needed. */
+static void unstage(struct task *t, const unsigned char id[16])
+{
+	MSG msg = { 0 };
+
+	msg_begin(t->m, &msg, CAIRN_OP_UNSTAGE);
+	cairn_msg_bytes(&msg, CAIRN_F_UPLOAD, cairn_slice(id, 16));
+	ask(t, &msg, NULL, NULL);
+}
+
 /* A value on its way: in the message, or staged under an id. */
 struct bytes {
 	struct cairn_slice value;
@@ -326,6 +336,8 @@ static int commit_once(struct task *t, struct node *n)
 		r = err < 0 ? -err : code == CAIRN_E_CONFLICT ? EAGAIN : ask_errno(code);
 	}
 	free(copy);
+	if (r && b.staged && r != EIO)
+		unstage(t, b.id);
 	if (r)
 		return r;
 	n->facts.there = true;

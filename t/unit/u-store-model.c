@@ -1,16 +1,17 @@
 /*
  * Random commands against the model, on every engine of this build at once: same codes, same answers, same
  * digests, same content; batch boundaries are random and differ between the engines, durable ones are
- * reopened between batches, and commands are repeated under their client's sequence. `u-store-model 100000
- * [SEED]` runs that many.
+ * reopened between batches, and commands are repeated under their client's sequence, soon or much later, when
+ * the client may be forgotten. `u-store-model 100000 [SEED]` runs that many.
  */
 #include "storehouse.h"
-#include "model.h"
+#include "model-requests.h"
 #include "banned.h"
 
 #define HOUSES 8
 #define QUEUE 200
-#define CLIENTS 5
+#define CLIENTS 9
+#define MEMORY 64
 
 static uint64_t seed;
 
@@ -117,10 +118,7 @@ static void add_guard(struct cairn_msg *m, struct model *model)
 			cairn_msg_bytes(m, CAIRN_F_KEY, item_key(i));
 		else
 			add_key(m, model, CAIRN_F_KEY);
-		switch (draw(7)) {
-		case 6:
-			cairn_msg_u64(m, CAIRN_F_EXPIRY, i ? i->expiry_ns - (draw(4) == 0) : 0);
-			break;
+		switch (draw(6)) {
 		case 5:
 			cairn_msg_u64(m, CAIRN_F_DATA_VERSION, i ? i->data_version - (draw(4) == 0) : 0);
 			break;
@@ -147,15 +145,14 @@ static void add_guard(struct cairn_msg *m, struct model *model)
 	cairn_msg_close(m, mark);
 }
 
-enum { COMMON = 18, ALL = 24 };
+enum { COMMON = 14, ALL = 20 };
 
 static const unsigned simple[ALL] = {
-	CAIRN_OP_PUT,           CAIRN_OP_PUT,       CAIRN_OP_PUT,         CAIRN_OP_PUT,
-	CAIRN_OP_DELETE,        CAIRN_OP_APPEND,    CAIRN_OP_APPEND,      CAIRN_OP_PATCH,
-	CAIRN_OP_MOVE,          CAIRN_OP_COPY,      CAIRN_OP_SWAP,        CAIRN_OP_SET_ATTRIBUTES,
-	CAIRN_OP_PATCH,         CAIRN_OP_REVERT,    CAIRN_OP_EXPIRE,      CAIRN_OP_EXPIRE,
-	CAIRN_OP_PERSIST,       CAIRN_OP_INCREMENT, CAIRN_OP_MOVE_PREFIX, CAIRN_OP_COPY_PREFIX,
-	CAIRN_OP_DELETE_PREFIX, CAIRN_OP_PURGE,     CAIRN_OP_PURGE,       CAIRN_OP_REVERT_PREFIX,
+	CAIRN_OP_PUT,           CAIRN_OP_PUT,    CAIRN_OP_PUT,         CAIRN_OP_PUT,
+	CAIRN_OP_DELETE,        CAIRN_OP_APPEND, CAIRN_OP_APPEND,      CAIRN_OP_PATCH,
+	CAIRN_OP_MOVE,          CAIRN_OP_COPY,   CAIRN_OP_SWAP,        CAIRN_OP_SET_ATTRIBUTES,
+	CAIRN_OP_PATCH,         CAIRN_OP_REVERT, CAIRN_OP_MOVE_PREFIX, CAIRN_OP_COPY_PREFIX,
+	CAIRN_OP_DELETE_PREFIX, CAIRN_OP_PURGE,  CAIRN_OP_PURGE,       CAIRN_OP_REVERT_PREFIX,
 };
 
 static void add_revision(struct cairn_msg *m, struct model *model)
@@ -166,19 +163,6 @@ static void add_revision(struct cairn_msg *m, struct model *model)
 		      draw(30) == 0                    ? model->revision + 1 + draw(3)
 			      : back < model->revision ? model->revision - back
 						       : 0);
-}
-
-static void add_expiry(struct cairn_msg *m)
-{
-	uint64_t kind = draw(6), now;
-
-	now = cairn_field_u64(cairn_message_fields(cairn_msg_slice(m)), CAIRN_F_TIME, 0);
-	if (kind < 4)
-		cairn_msg_u64(m, CAIRN_F_TTL_MS, draw(draw(3) ? 200 : 3000));
-	if (kind == 4)
-		cairn_msg_u64(m, CAIRN_F_EXPIRY, now + 1 + draw(100000000));
-	if (kind == 5 && cairn_message_number(cairn_msg_slice(m)) == CAIRN_OP_PUT)
-		cairn_msg_bool(m, CAIRN_F_KEEP_EXPIRY, true);
 }
 
 static void add_arguments(struct cairn_msg *m, unsigned op, struct model *model)
@@ -220,10 +204,6 @@ static void add_arguments(struct cairn_msg *m, unsigned op, struct model *model)
 		cairn_msg_kind(m, CAIRN_F_KIND, (unsigned)draw(3));
 	if ((op == CAIRN_OP_PUT || op == CAIRN_OP_DELETE) && draw(6) == 0)
 		cairn_msg_bool(m, CAIRN_F_RETURN_OLD, true);
-	if (op == CAIRN_OP_EXPIRE || (op == CAIRN_OP_PUT && draw(4) == 0))
-		add_expiry(m);
-	if (op == CAIRN_OP_INCREMENT && draw(2))
-		cairn_msg_u64(m, CAIRN_F_BY, draw(2000) - 1000);
 	if (draw(8) == 0)
 		add_guard(m, model);
 }
@@ -269,7 +249,8 @@ static void add_stage(struct cairn_msg *m)
 struct entry {
 	struct cairn_msg message;
 	enum cairn_code want;
-	size_t first; /* of a repeated one: the entry that it repeats; else itself */
+	const struct entry *first; /* of a repeated one: what it repeats; else itself */
+	bool given_again;          /* its answer is the first one's, not UNKNOWN */
 	struct cairn_msg answer[HOUSES];
 	struct cairn_error error[HOUSES];
 	enum cairn_code got[HOUSES];
@@ -283,7 +264,9 @@ struct run {
 	enum mode modes[HOUSES];
 	size_t count;
 	struct model model;
+	struct model_requests requests;
 	uint64_t index, time_ns, sequence[CLIENTS];
+	struct entry memory[MEMORY]; /* commands with a client of earlier rounds */
 	struct entry queue[QUEUE];
 	size_t queued;
 	unsigned long differences;
@@ -309,40 +292,44 @@ static void add_setting(struct cairn_msg *m, struct model *model)
 	cairn_msg_text(m, CAIRN_F_AMOUNT, text);
 }
 
-static void generate(struct run *r)
+/* A command again, as it was sent: one of this round, or an old one. Whether there is one. */
+static bool repeat(struct run *r, struct entry *e)
 {
-	struct entry *e = &r->queue[r->queued];
+	const struct entry *was = draw(2) ? &r->memory[draw(MEMORY)]
+		: r->queued               ? &r->queue[draw(r->queued)]
+					  : e;
+	struct cairn_slice fields = cairn_message_fields(cairn_msg_slice(&was->message)), body;
+
+	if (was == e || !was->first || !cairn_field_find(fields, CAIRN_F_CLIENT, &body))
+		return false;
+	cairn_msg_start(&e->message, cairn_message_number(cairn_msg_slice(&was->message)));
+	cairn_msg_fields(&e->message, fields);
+	e->first = was->first;
+	return true;
+}
+
+static void generate_new(struct run *r, struct entry *e)
+{
 	unsigned op = draw(6) == 0 ? CAIRN_OP_TXN
 		: draw(6) == 0     ? CAIRN_OP_STAGE
 				   : simple[draw(draw(20) ? COMMON : ALL)];
-	uint64_t client = draw(2 * CLIENTS);
+	uint64_t client = draw(2) ? CLIENTS : (r->index / 300 + draw(3)) % CLIENTS; /* some rest for long */
+	unsigned char id[16] = "client";
 
 	if (draw(150) == 0)
 		op = CAIRN_OP_CONFIGURE;
-	unsigned char id[16] = "client";
-
-	e->first = r->queued;
-	if (r->queued && draw(20) == 0) { /* a command again, as it was sent, but with another stamp */
-		size_t n = draw(r->queued);
-		struct cairn_slice was = cairn_msg_slice(&r->queue[n].message), body;
-
-		if (cairn_field_find(cairn_message_fields(was), CAIRN_F_CLIENT, &body)) {
-			cairn_msg_start(&e->message, cairn_message_number(was));
-			cairn_msg_fields(&e->message, cairn_message_fields(was));
-			e->first = r->queue[n].first;
-			e->want = r->queue[e->first].want;
-			r->queued++;
-			return;
-		}
-	}
-	r->time_ns += draw(draw(20) ? 10000000 : 2000000000);
+	else if (draw(80) == 0)
+		op = CAIRN_OP_UNSTAGE;
 	cairn_msg_start(&e->message, op);
 	cairn_msg_u64(&e->message, CAIRN_F_TIME, r->time_ns);
 	if (client < CLIENTS) {
 		id[15] = (unsigned char)client;
 		cairn_msg_bytes(&e->message, CAIRN_F_CLIENT, cairn_slice(id, 16));
 		cairn_msg_u64(&e->message, CAIRN_F_SEQUENCE, ++r->sequence[client]);
-		cairn_msg_u64(&e->message, CAIRN_F_BORN, r->index);
+		if (draw(4) == 0)
+			cairn_msg_u64(&e->message, CAIRN_F_LOWEST,
+				      r->sequence[client] - draw(r->sequence[client]));
+		cairn_msg_u64(&e->message, CAIRN_F_BORN, r->index + draw(r->queued + 1));
 	}
 	if (draw(2))
 		cairn_msg_text(&e->message, CAIRN_F_AUTHOR, "ops@n1");
@@ -352,10 +339,58 @@ static void generate(struct run *r)
 		add_setting(&e->message, &r->model);
 	else if (op == CAIRN_OP_STAGE)
 		add_stage(&e->message);
-	else
+	else if (op == CAIRN_OP_UNSTAGE && draw(2))
+		add_upload(&e->message, draw(3));
+	else if (op != CAIRN_OP_UNSTAGE)
 		add_arguments(&e->message, op, &r->model);
-	e->want = model_apply(&r->model, cairn_msg_slice(&e->message));
+}
+
+static void generate(struct run *r)
+{
+	struct entry *e = &r->queue[r->queued];
+	struct cairn_slice fields, body;
+	bool again = draw(20) == 0 && repeat(r, e), known;
+
+	if (!again) {
+		r->time_ns += draw(draw(20) ? 10000000 : draw(8) ? 2000000000 : 400000000000);
+		e->first = e;
+		generate_new(r, e);
+	}
+	e->given_again = false;
+	r->model.time_ns = r->time_ns;
+	model_forget(&r->requests, r->time_ns);
+	fields = cairn_message_fields(cairn_msg_slice(&e->message));
+	known = cairn_field_find(fields, CAIRN_F_CLIENT, &body);
+	if (!known || model_is_new(&r->requests, fields, &e->want)) {
+		if (again)
+			bail("the model does a command twice");
+		e->want = model_apply(&r->model, cairn_msg_slice(&e->message));
+		if (known)
+			model_done(&r->requests, fields, r->index + r->queued + 1, r->time_ns, e->want);
+	} else {
+		e->given_again = e->want != CAIRN_E_UNKNOWN;
+	}
 	r->queued++;
+}
+
+/* Keep some commands of this round, with the answers that they got, to send them again some day. */
+static void remember(struct run *r)
+{
+	for (int n = 0; n < 3; n++) {
+		const struct entry *e = &r->queue[draw(r->queued)];
+		struct entry *to = &r->memory[draw(MEMORY)];
+
+		if (e->first != e || e->want == CAIRN_E_UNKNOWN)
+			continue;
+		cairn_msg_start(&to->message, cairn_message_number(cairn_msg_slice(&e->message)));
+		cairn_msg_fields(&to->message, cairn_message_fields(cairn_msg_slice(&e->message)));
+		for (size_t h = 0; h < r->count; h++) {
+			cairn_msg_start(&to->answer[h], 0);
+			cairn_msg_fields(&to->answer[h],
+					 cairn_message_fields(cairn_msg_slice(&e->answer[h])));
+		}
+		to->first = to;
+	}
 }
 
 /* Let reclaim run as MODE says. */
@@ -422,13 +457,13 @@ static void compare_answers(struct run *r)
 {
 	for (size_t i = 0; i < r->queued; i++)
 		for (size_t h = 0; h < r->count; h++) {
-			const struct entry *e = &r->queue[i], *first = &r->queue[e->first];
+			const struct entry *e = &r->queue[i], *first = e->first;
 
 			if (e->got[h] != e->want)
 				differs(r, "another code", e, h);
 			else if (!e->want && !cairn_slice_eq(lasting(&e->answer[h]), lasting(&e->answer[0])))
 				differs(r, "another answer than the first engine's", e, h);
-			else if (!e->want && lasting(&first->answer[h]).len <= 256 &&
+			else if (!e->want && e->given_again && lasting(&first->answer[h]).len <= 256 &&
 				 !cairn_slice_eq(lasting(&e->answer[h]), lasting(&first->answer[h])))
 				differs(r, "another answer than the first time", e, h);
 		}
@@ -452,7 +487,6 @@ static bool same_record(struct cairn_slice row, const struct item *i)
 		same_number(row, CAIRN_F_CREATE_REVISION, true, i->created) &&
 		same_number(row, CAIRN_F_SIZE, true, i->value->len) &&
 		*(const unsigned char *)field_of(row, CAIRN_F_KIND).data == i->kind &&
-		same_number(row, CAIRN_F_EXPIRY, i->expiry_ns != 0, i->expiry_ns) &&
 		same_number(a, CAIRN_F_MODE, i->has_mode, i->mode) &&
 		same_number(a, CAIRN_F_MTIME, i->has_mtime, i->mtime);
 }
@@ -710,6 +744,7 @@ static void round_of(struct run *r)
 	r->index += r->queued;
 	compare_answers(r);
 	compare_digests(r);
+	remember(r);
 }
 
 /* Long after the last command, what reclaim leaves of history is what is visible, to the last row. */
@@ -792,15 +827,13 @@ int main(int argc, char **argv)
 			}
 		}
 	}
-	r->queued = 2; /* what goes at a time goes, then history grows old */
-	for (size_t i = 0; i < r->queued; i++) {
-		r->time_ns += 100000000000ull;
-		r->queue[i].first = i;
-		cairn_msg_start(&r->queue[i].message, CAIRN_OP_PUT);
-		cairn_msg_u64(&r->queue[i].message, CAIRN_F_TIME, r->time_ns);
-		cairn_msg_text(&r->queue[i].message, CAIRN_F_KEY, "a new key");
-		r->queue[i].want = model_apply(&r->model, cairn_msg_slice(&r->queue[i].message));
-	}
+	r->time_ns += 100000000000ull;
+	r->queued = 1;
+	r->queue[0].first = &r->queue[0];
+	cairn_msg_start(&r->queue[0].message, CAIRN_OP_PUT);
+	cairn_msg_u64(&r->queue[0].message, CAIRN_F_TIME, r->time_ns);
+	cairn_msg_text(&r->queue[0].message, CAIRN_F_KEY, "a new key");
+	model_apply(&r->model, cairn_msg_slice(&r->queue[0].message));
 	for (size_t h = 0; h < r->count; h++) {
 		apply_queue(r, h);
 		check_rest(r, &r->houses[h]);
@@ -816,14 +849,18 @@ int main(int argc, char **argv)
 	for (size_t h = 0; h < r->count; h++)
 		printf(" %s", r->houses[h].plugin->name);
 	putchar('\n');
+	printf("# %lu commands were repeated, %lu of them too late, since %lu clients were forgotten\n",
+	       r->requests.repeated + r->requests.unknown, r->requests.unknown, r->requests.forgotten);
 	is_int(r->differences, 0, "%llu random commands do what the model says, on %zu engines alike",
 	       (unsigned long long)r->index, r->count);
 	for (size_t h = 0; h < r->count; h++)
 		house_close(&r->houses[h]);
-	for (size_t i = 0; i < QUEUE; i++) {
-		cairn_msg_free(&r->queue[i].message);
+	for (size_t i = 0; i < QUEUE + MEMORY; i++) {
+		struct entry *e = i < QUEUE ? &r->queue[i] : &r->memory[i - QUEUE];
+
+		cairn_msg_free(&e->message);
 		for (size_t h = 0; h < HOUSES; h++)
-			cairn_msg_free(&r->queue[i].answer[h]);
+			cairn_msg_free(&e->answer[h]);
 	}
 	model_end(&r->model);
 	free(r);

@@ -18,6 +18,7 @@ static operation_fn *const operations[CAIRN_OPERATION_COUNT] = {
 	[CAIRN_OP_MOVE] = op_move,
 	[CAIRN_OP_MOVE_PREFIX] = op_move_prefix,
 	[CAIRN_OP_STAGE] = op_stage,
+	[CAIRN_OP_UNSTAGE] = op_unstage,
 	[CAIRN_OP_COPY] = op_copy,
 	[CAIRN_OP_COPY_PREFIX] = op_copy_prefix,
 	[CAIRN_OP_DELETE_PREFIX] = op_delete_prefix,
@@ -241,6 +242,7 @@ enum cairn_code batch_end(struct store *s, bool write, bool sync, struct cairn_e
 		*error = s->stop;
 	if (code == CAIRN_E_FULL) { /* the engine has seen nothing of it: as if it had never come */
 		s->meta = s->published;
+		s->uploads_ns = 0;
 		s->stop = (struct cairn_error){ 0 };
 		return requests_reload(s) ? s->stop.code : code;
 	}

@@ -32,6 +32,7 @@ static const struct row rows[CAIRN_OPERATION_COUNT] = {
 	[CAIRN_OP_MOVE] = { FIELD(KEY) | FIELD(TO), FIELD(GUARD), true, true },
 	[CAIRN_OP_MOVE_PREFIX] = { FIELD(PREFIX) | FIELD(TO), FIELD(GUARD), true, true },
 	[CAIRN_OP_STAGE] = { FIELD(UPLOAD), FIELD(INDEX) | FIELD(VALUE), true, false },
+	[CAIRN_OP_UNSTAGE] = { 0, FIELD(UPLOAD) | FIELD(FROM), true, false },
 	[CAIRN_OP_COPY] = { FIELD(KEY) | FIELD(TO), FIELD(GUARD), true, true },
 	[CAIRN_OP_COPY_PREFIX] = { FIELD(PREFIX) | FIELD(TO), FIELD(GUARD), true, true },
 	[CAIRN_OP_DELETE_PREFIX] = { FIELD(PREFIX), FIELD(GUARD), true, true },

@@ -32,7 +32,7 @@ t_unit_u_store_faults_SOURCES = t/unit/u-store-faults.c t/lib/storehouse.h
 t_unit_u_store_faults_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_store_faults_LDADD = libstore.la libloader.la libbase.la
 t_unit_u_store_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
-t_unit_u_store_model_SOURCES = t/unit/u-store-model.c t/lib/storehouse.h t/lib/model.h
+t_unit_u_store_model_SOURCES = t/unit/u-store-model.c t/lib/storehouse.h t/lib/model.h t/lib/model-requests.h
 t_unit_u_store_model_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_store_model_LDADD = libstore.la libloader.la libbase.la
 check_PROGRAMS += t/unit/u-stream

@@ -46,8 +46,11 @@ struct store {
 	_Atomic bool pinned;         /* whether there are any */
 	_Atomic unsigned long batch; /* odd while one is being made and written */
 	uint64_t due_ns;             /* of the applying thread: no key is due before; UINT64_MAX: none ever */
-	_Atomic uint64_t published_due_ns; /* that of the last batch that is in */
-	_Atomic uint64_t clock_ns;         /* the clock of the last batch that is in, for readers */
+	_Atomic uint64_t published_due_ns;    /* that of the last batch that is in */
+	_Atomic uint64_t clock_ns;            /* the clock of the last batch that is in, for readers */
+	_Atomic uint64_t uploads_ns;          /* no upload was last staged before this time; 0: not known */
+	uint64_t uploads_walk, uploads_since; /* of the applying thread: what a walk over the uploads has
+						 seen, and what was staged since it began */
 	bool pinning; /* of the applying thread: what is replaced is kept, for a reader */
 };
 
@@ -206,8 +209,8 @@ enum cairn_code attributes_merge(struct work *w, struct cairn_slice old, struct 
 
 /* operations of apply, by their argument lists (args.c); the dispatcher has checked arguments and guards */
 typedef enum cairn_code operation_fn(struct work *w, const struct args *a);
-operation_fn op_put, op_delete, op_get, op_stage, op_append, op_patch, op_set_attributes, op_txn, op_move,
-	op_copy, op_swap, op_move_prefix, op_copy_prefix, op_delete_prefix, op_configure, op_revert,
+operation_fn op_put, op_delete, op_get, op_stage, op_unstage, op_append, op_patch, op_set_attributes, op_txn,
+	op_move, op_copy, op_swap, op_move_prefix, op_copy_prefix, op_delete_prefix, op_configure, op_revert,
 	op_revert_prefix, op_purge, op_expire, op_persist, op_increment, op_expire_due;
 
 /* apply.c: do operation OP, whose guards hold. */

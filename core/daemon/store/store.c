@@ -186,4 +186,5 @@ void store_facts(struct store *s, struct store_facts *facts)
 	pthread_mutex_unlock(&s->lock);
 	read_facts(&m, facts);
 	facts->due_ns = s->published_due_ns;
+	facts->unstage_ns = m.staged ? s->uploads_ns + STORE_UPLOAD_NS : UINT64_MAX;
 }

@@ -131,6 +131,8 @@ enum cairn_code store_reclaim(struct store *s, uint64_t now_ns, bool sync, bool 
  * Reads all of history then. From any thread. 0 or -errno. */
 int store_history_excess(struct store *s, uint64_t *floor);
 
+#define STORE_UPLOAD_NS (600ull * 1000000000) /* an upload lives so long after its last stage */
+
 #define STORE_PINS_MAX 1024
 #define STORE_PIN_NS (600ull * 1000000000) /* a view lives so long after it was asked for last */
 
@@ -158,6 +160,7 @@ struct store_facts {
 	uint64_t history_used; /* bytes that history takes in the engine */
 	uint64_t due_ns;       /* no key is due before, by the store's clock; UINT64_MAX: none is due ever */
 	bool reclaims;         /* there may be something to reclaim, now or later */
+	uint64_t unstage_ns;   /* no upload expires before this time; UINT64_MAX: there is none */
 };
 void store_facts(struct store *s, struct store_facts *facts);
 

@@ -95,6 +95,17 @@ static enum cairn_code store_piece(struct work *w, struct cairn_slice id, uint32
 	return content_fits(w, u->bytes);
 }
 
+/* Something is staged now. */
+static void watch_staged(struct work *w)
+{
+	struct store *s = w->s;
+
+	if (!s->meta.staged || s->uploads_ns > w->time_ns)
+		s->uploads_ns = w->time_ns;
+	if (s->uploads_since > w->time_ns)
+		s->uploads_since = w->time_ns;
+}
+
 enum cairn_code op_stage(struct work *w, const struct args *a)
 {
 	struct cairn_slice id = a->body[CAIRN_F_UPLOAD], bytes = args_bytes(a, CAIRN_F_VALUE), old;
@@ -106,6 +117,7 @@ enum cairn_code op_stage(struct work *w, const struct args *a)
 	code = load_upload(w, id, &row, &old, &u);
 	if (code)
 		return code;
+	watch_staged(w);
 	if (bytes.len > w->s->meta.chunk_max)
 		return cairn_fail(w->error, CAIRN_E_TOO_LARGE, "a staged piece has at most %llu bytes",
 				  (unsigned long long)w->s->meta.chunk_max);
@@ -210,4 +222,134 @@ enum cairn_code upload_take(struct work *w, const struct args *a, bool sized, st
 	u = (struct upload){ 0 };
 	*size = t.size;
 	return store_upload(w, &row, &old, &u);
+}
+
+/* The rows of an upload's pieces. */
+struct drop {
+	struct work *w;
+	struct pieces_row *rows;
+	uint32_t count, pieces;
+};
+
+static int drop_piece(void *arg, struct cairn_slice key, struct cairn_slice body)
+{
+	struct drop *d = arg;
+	struct pieces_row *r = &d->rows[d->count];
+	unsigned char *copy;
+
+	if (key.len != ROW_PIECE_KEY)
+		return 0;
+	if (body.len != PIECE_BYTES || d->count == d->pieces)
+		return view_damaged(d->w->s, key);
+	copy = view_alloc(d->w->s, PIECE_BYTES);
+	if (!copy || view_row_of(d->w->s, key, &r->row) < 0)
+		return -ENOMEM;
+	r->body = cairn_slice(memcpy(copy, body.data, PIECE_BYTES), PIECE_BYTES);
+	d->count++;
+	return 0;
+}
+
+/* The upload U, whose row is ROW with the body OLD, goes, with all that was staged of it. */
+static enum cairn_code drop(struct work *w, const struct row *row, const struct cairn_slice *old,
+			    const struct upload *u)
+{
+	struct drop d = { .w = w, .pieces = u->pieces };
+	unsigned char end[ROW_UPLOAD_KEY];
+	enum cairn_code code = CAIRN_OK;
+	struct piece p;
+
+	d.rows = view_alloc(w->s, d.pieces * sizeof(*d.rows));
+	if (!d.rows || view_each(w->s, row->key, row_prefix_end(end, row->key), drop_piece, &d) < 0)
+		return work_stopped(w);
+	for (uint32_t i = 0; i < d.count && !code; i++) {
+		piece_decode(d.rows[i].body.data, &p);
+		if (put_digested(w->s, &d.rows[i].row, &d.rows[i].body, NULL, 0) < 0)
+			return work_stopped(w);
+		code = chunk_release(w, &p);
+	}
+	w->s->meta.staged -= u->bytes;
+	return code ? code : store_upload(w, row, old, &(struct upload){ 0 });
+}
+
+/* The first upload of a range. */
+struct first {
+	struct store *s;
+	struct row row;
+	struct cairn_slice body;
+};
+
+static int first_upload(void *arg, struct cairn_slice key, struct cairn_slice body)
+{
+	struct first *f = arg;
+	unsigned char *copy = view_alloc(f->s, UPLOAD_BYTES);
+
+	if (key.len != ROW_UPLOAD_KEY || body.len != UPLOAD_BYTES)
+		return view_damaged(f->s, key);
+	if (!copy || view_row_of(f->s, key, &f->row) < 0)
+		return -ENOMEM;
+	f->body = cairn_slice(memcpy(copy, body.data, UPLOAD_BYTES), UPLOAD_BYTES);
+	return 1;
+}
+
+#define LOOKED_AT_MAX 256 /* uploads that one command looks at */
+#define DROPPED_MAX 4096  /* pieces that it drops before it ends */
+
+/* Drop what expired from the upload ID on. Where a command has done enough, CURSOR says where the next one
+ * begins. */
+static enum cairn_code drop_expired(struct work *w, struct cairn_slice id)
+{
+	static const unsigned char end[1] = { ROW_UPLOAD + 1 };
+	unsigned looked_at = 0, dropped = 0;
+	struct store *s = w->s;
+	struct first f = { .s = s };
+	struct row from;
+	int e;
+
+	if (!id.len)
+		s->uploads_walk = s->uploads_since = UINT64_MAX;
+	if (view_row(w->s, ROW_UPLOAD, id, &from) < 0)
+		return work_stopped(w);
+	while ((e = view_each(w->s, from.key, cairn_slice(end, 1), first_upload, &f)) == 1) {
+		unsigned char *next = view_alloc(w->s, ROW_UPLOAD_KEY);
+		enum cairn_code code = CAIRN_OK;
+		struct upload u;
+
+		if (!next)
+			return work_stopped(w);
+		if (looked_at++ == LOOKED_AT_MAX || dropped > DROPPED_MAX) {
+			cairn_msg_bytes(w->answer, CAIRN_F_CURSOR,
+					cairn_slice((const char *)f.row.key.data + 1, 16));
+			return CAIRN_OK;
+		}
+		upload_decode(f.body, &u);
+		if (u.time_ns + STORE_UPLOAD_NS <= w->time_ns) {
+			dropped += u.pieces;
+			code = drop(w, &f.row, &f.body, &u);
+		} else if (u.time_ns < s->uploads_walk) {
+			s->uploads_walk = u.time_ns;
+		}
+		if (code)
+			return code;
+		from.key = row_prefix_end(next, f.row.key);
+	}
+	if (e < 0)
+		return work_stopped(w);
+	s->uploads_ns = s->uploads_walk < s->uploads_since ? s->uploads_walk : s->uploads_since;
+	return CAIRN_OK;
+}
+
+/* Of an upload, by whoever staged it; or, without one, of all that expired, from a place on. */
+enum cairn_code op_unstage(struct work *w, const struct args *a)
+{
+	struct cairn_slice old;
+	struct upload u;
+	struct row row;
+	enum cairn_code code;
+
+	if (!args_has(a, CAIRN_F_UPLOAD))
+		return drop_expired(w, args_bytes(a, CAIRN_F_FROM));
+	code = load_upload(w, args_bytes(a, CAIRN_F_UPLOAD), &row, &old, &u);
+	if (!code && !old.data)
+		code = cairn_fail(w->error, CAIRN_E_NOT_FOUND, "no upload with that id");
+	return code ? code : drop(w, &row, &old, &u);
 }

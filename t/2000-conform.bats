@@ -29,6 +29,10 @@ conform() { # ENGINE [OPTION]…: its last comment is kept
   conform lmdb
 }
 
+@test "engine-bitcask conforms" {
+  conform bitcask
+}
+
 @test "every other engine conforms" {
   for file in "$CAIRN_BUILD"/.libs/engine-*.so; do
     name=${file##*/engine-}

@@ -41,6 +41,7 @@ struct slab {
 	struct page *empty;
 	struct region *regions;
 	size_t empty_count, region_count;
+	size_t large; /* bytes of objects that are malloc's */
 };
 
 #if defined(__has_feature)
@@ -183,8 +184,11 @@ void *slab_take(struct slab *s, size_t size)
 	struct page *page;
 	void *p;
 
-	if (PLAIN || class >= CLASSES)
-		return malloc(size);
+	if (PLAIN || class >= CLASSES) {
+		p = malloc(size);
+		s->large += p ? size : 0;
+		return p;
+	}
 	page = s->room[class];
 	if (!page && !(page = page_new(s, class)))
 		return NULL;
@@ -209,6 +213,7 @@ void slab_give(struct slab *s, void *p, size_t size)
 
 	if (PLAIN || class >= CLASSES) {
 		free(p);
+		s->large -= size;
 		return;
 	}
 	page = &region_of(p)->pages[((uintptr_t)p & (REGION - 1)) / PAGE];
@@ -218,4 +223,9 @@ void slab_give(struct slab *s, void *p, size_t size)
 	page->free = p;
 	if (--page->used == 0)
 		page_empty(s, page);
+}
+
+size_t slab_bytes(const struct slab *s)
+{
+	return s->region_count * REGION + s->large;
 }

@@ -18,5 +18,7 @@ void slab_free(struct slab *s);
 void *slab_take(struct slab *s, size_t size);
 /* Give back P, taken with the same SIZE. */
 void slab_give(struct slab *s, void *p, size_t size);
+/* Bytes that it has from the system: more than what is taken, for pages that are partly empty. */
+size_t slab_bytes(const struct slab *s);
 
 #endif

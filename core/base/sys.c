@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "sys.h"
@@ -34,6 +35,20 @@ static ssize_t real_pwritev(int fd, const struct iovec *iov, int count, off_t at
 static ssize_t real_pread(int fd, void *data, size_t len, off_t at)
 {
 	RETRY(ssize_t, pread(fd, data, len, at));
+}
+
+/* A file system that cannot say gives -EAGAIN, too. */
+static ssize_t real_pread_cached(int fd, void *data, size_t len, off_t at)
+{
+	struct iovec iov = { data, len };
+	ssize_t n = preadv2(fd, &iov, 1, at, RWF_NOWAIT);
+
+	return n >= 0 ? n : errno == EOPNOTSUPP || errno == EINTR ? -EAGAIN : -errno;
+}
+
+static int real_lock(int fd)
+{
+	RETRY(int, flock(fd, LOCK_EX | LOCK_NB));
 }
 
 /* A failed sync is never repeated: the kernel may have dropped the pages. */
@@ -101,6 +116,8 @@ const struct sys sys_real = {
 	.write = real_write,
 	.pwritev = real_pwritev,
 	.pread = real_pread,
+	.pread_cached = real_pread_cached,
+	.lock = real_lock,
 	.fsync = real_fsync,
 	.fdatasync = real_fdatasync,
 	.renameat = real_renameat,

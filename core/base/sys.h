@@ -13,6 +13,9 @@ struct sys {
 	ssize_t (*write)(int fd, const void *data, size_t len);
 	ssize_t (*pwritev)(int fd, const struct iovec *iov, int count, off_t at);
 	ssize_t (*pread)(int fd, void *data, size_t len, off_t at);
+	/* The same for what is in memory: -EAGAIN instead of waiting for a disk. */
+	ssize_t (*pread_cached)(int fd, void *data, size_t len, off_t at);
+	int (*lock)(int fd); /* for this open file alone; -EWOULDBLOCK where somebody has it */
 	int (*fsync)(int fd);
 	int (*fdatasync)(int fd);
 	int (*renameat)(int from, const char *a, int to, const char *b);

@@ -1,0 +1,248 @@
+/*
+ * engine-bitcask: an engine of append-only data files and a key directory in memory, after the Bitcask paper.
+ * open() reads the MANIFEST and fills the key directory; write.c appends; read.c reads. This file has the
+ * parameters, opening and closing, and what is known about a handle.
+ *
+ * close() leaves everything synced, the end marked, and a hint for each file, so that the next start reads
+ * hints alone.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "files.h"
+#include "handle.h"
+#include "sys.h"
+#include "banned.h"
+
+enum param { FILE_SIZE, MIN_FREE, PARAMS };
+
+static const struct cairn_param bitcask_params[] = {
+	[FILE_SIZE] = { "file-size", CAIRN_PARAM_SIZE, "256M", false,
+			"largest data file, 1M to 1G; small volumes have smaller ones" },
+	[MIN_FREE] = { "min-free", CAIRN_PARAM_SIZE, "32M", false,
+		       "refuse what grows the data where it would leave the disk less than this" },
+	[PARAMS] = { .name = NULL },
+};
+
+static const struct {
+	uint64_t min, max;
+} limits[PARAMS] = {
+	[FILE_SIZE] = { 1 << 20, 1 << 30 },
+	[MIN_FREE] = { 0, SIZE_MAX >> 1 },
+};
+
+int bitcask_fail(const struct handle *h, struct cairn_error *error, int e, const char *format, ...)
+{
+	char what[200];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(what, sizeof(what), format, args);
+	va_end(args);
+	cairn_fail(error, cairn_error_from_errno(-e), "%s: %s: %s", h->dir, what, strerror(-e));
+	return e;
+}
+
+void bitcask_keep_notice(struct handle *h, const struct cairn_error *e)
+{
+	pthread_mutex_lock(&h->lock);
+	h->notice = *e;
+	h->has_notice = true;
+	pthread_mutex_unlock(&h->lock);
+}
+
+static bool bitcask_notice(void *handle, struct cairn_error *notice)
+{
+	struct handle *h = handle;
+	bool has;
+
+	pthread_mutex_lock(&h->lock);
+	has = h->has_notice;
+	if (has)
+		*notice = h->notice;
+	pthread_mutex_unlock(&h->lock);
+	return has;
+}
+
+void bitcask_count(struct handle *h)
+{
+	struct facts facts = { .files = h->count };
+
+	for (uint32_t i = 0; i < h->count; i++) {
+		facts.bytes += h->files[i]->size;
+		facts.live += h->files[i]->live;
+	}
+	pthread_mutex_lock(&h->lock);
+	facts.rotations = h->facts.rotations;
+	h->facts = facts;
+	pthread_mutex_unlock(&h->lock);
+}
+
+int bitcask_stop(struct handle *h, int e, struct cairn_error *error)
+{
+	h->failed_errno = e == -ENOSPC ? -EIO : e;
+	if (error)
+		h->failed = *error;
+	else
+		bitcask_fail(h, &h->failed, e, "a write failed");
+	cairn_hint(&h->failed, "the volume takes no writes until it has been opened again");
+	if (error)
+		*error = h->failed;
+	return h->failed_errno;
+}
+
+/* Sync, and say in the file that everything is on disk; write the hints that are missing. */
+static void finish(struct handle *h)
+{
+	if (h->failed_errno || h->count == 0 || bitcask_sync(h, NULL))
+		return;
+	if (!bitcask_active(h)->hinted && write_mark(h))
+		return;
+	for (uint32_t i = 0; i < h->count; i++)
+		if (!h->files[i]->hinted)
+			load_write_hint(h, h->files[i]);
+}
+
+static void release(struct handle *h)
+{
+	keydir_end(&h->keys);
+	for (uint32_t i = 0; i < h->count; i++)
+		folder_forget(h, h->files[i]);
+	if (h->dir_fd >= 0)
+		sys->close(h->dir_fd);
+	pthread_mutex_destroy(&h->lock);
+	free(h->slots);
+	free(h->files);
+	free(h->out);
+	free(h->olds);
+	free(h->dir);
+	free(h);
+}
+
+static void bitcask_close(void *handle)
+{
+	finish(handle);
+	release(handle);
+}
+
+static struct handle *handle_new(const char *dir)
+{
+	struct handle *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return NULL;
+	h->dir_fd = -1;
+	h->dir = strdup(dir);
+	h->slots = calloc(BITCASK_SLOTS, sizeof(*h->slots));
+	if (!h->dir || !h->slots || keydir_init(&h->keys)) {
+		free(h->slots);
+		free(h->dir);
+		free(h);
+		return NULL;
+	}
+	pthread_mutex_init(&h->lock, NULL);
+	return h;
+}
+
+static int bitcask_open(const char *dir, const struct cairn_value *values, void **handle,
+			struct cairn_error *error)
+{
+	struct handle *h;
+	int r = 0;
+
+	for (int i = 0; i < PARAMS; i++)
+		if (values[i].number < limits[i].min || values[i].number > limits[i].max) {
+			cairn_fail(error, CAIRN_E_INVALID, "parameter %s: %s is not between %llu and %llu",
+				   bitcask_params[i].name, values[i].text, (unsigned long long)limits[i].min,
+				   (unsigned long long)limits[i].max);
+			return -EINVAL;
+		}
+	h = handle_new(dir);
+	if (!h) {
+		cairn_fail(error, CAIRN_E_INTERNAL, "no memory");
+		return -ENOMEM;
+	}
+	h->file_size = values[FILE_SIZE].number;
+	h->min_free = values[MIN_FREE].number;
+	h->dir_fd = sys->openat(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
+	if (h->dir_fd < 0)
+		r = bitcask_fail(h, error, h->dir_fd, "cannot open the folder");
+	else if ((r = sys->lock(h->dir_fd)))
+		r = bitcask_fail(h, error, r, "another process has it open");
+	if (r == 0)
+		r = folder_open(h, error);
+	if (r == 0)
+		r = load_all(h, error);
+	if (r) {
+		release(h);
+		return r;
+	}
+	bitcask_count(h);
+	*handle = h;
+	return 0;
+}
+
+static int bitcask_position(void *handle, struct cairn_position *position)
+{
+	struct handle *h = handle;
+	struct versions_guard guard;
+
+	versions_read_begin(&h->keys.versions, &guard);
+	*position = (struct cairn_position){ guard.version->index, guard.version->term };
+	versions_read_end(&h->keys.versions, &guard);
+	return 0;
+}
+
+static void bitcask_stats(void *handle, cairn_stat_fn *fn, void *arg)
+{
+	struct handle *h = handle;
+	struct versions_guard guard;
+	struct facts facts;
+	uint64_t keys, pins;
+
+	versions_read_begin(&h->keys.versions, &guard);
+	keys = guard.version->keys;
+	versions_read_end(&h->keys.versions, &guard);
+	pthread_mutex_lock(&h->keys.versions.lock);
+	pins = h->keys.versions.pin_count;
+	pthread_mutex_unlock(&h->keys.versions.lock);
+	pthread_mutex_lock(&h->lock);
+	facts = h->facts;
+	pthread_mutex_unlock(&h->lock);
+	fn(arg, "keys", "", keys);
+	fn(arg, "disk", "bytes", facts.bytes);
+	fn(arg, "live", "bytes", facts.live);
+	fn(arg, "dead", "bytes", facts.bytes - facts.live);
+	fn(arg, "files", "", facts.files);
+	fn(arg, "directory", "bytes", atomic_load_explicit(&h->keys.versions.memory, memory_order_relaxed));
+	fn(arg, "snapshots", "", pins);
+	fn(arg, "rotations", "", facts.rotations);
+}
+
+static struct cairn_engine bitcask = {
+	.name = "bitcask",
+	.help = "append-only files and a directory of all keys in memory: every read is one read of the disk",
+	.caps = CAIRN_ENGINE_ORDERED | CAIRN_ENGINE_SNAPSHOT | CAIRN_ENGINE_DURABLE |
+		CAIRN_ENGINE_CHECKSUMMED | CAIRN_ENGINE_PARALLEL_READS | CAIRN_ENGINE_BLOCKING,
+	.key_max = RECORD_KEY_MAX,
+	.params = bitcask_params,
+	.open = bitcask_open,
+	.close = bitcask_close,
+	.read_begin = bitcask_read_begin,
+	.read_end = bitcask_read_end,
+	.get = bitcask_get,
+	.write = bitcask_write,
+	.position = bitcask_position,
+	.sync = bitcask_sync,
+	.snapshot = bitcask_snapshot,
+	.release = bitcask_release,
+	.iter_open = bitcask_iter_open,
+	.iter_next = bitcask_iter_next,
+	.iter_close = bitcask_iter_close,
+	.stats = bitcask_stats,
+	.notice = bitcask_notice,
+};
+
+CAIRN_ENGINE_REGISTER(bitcask)

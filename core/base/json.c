@@ -318,7 +318,7 @@ void json_print_error(struct buffer *out, const struct cairn_error *error)
 	json_print_string(out, cairn_str(cairn_error_row(error->code)->name));
 	buffer_text(out, ",\"message\":");
 	json_print_string(out, cairn_str(error->message));
-	if (error->code == CAIRN_E_CONFLICT) {
+	if (error->code == CAIRN_E_CONFLICT || error->revision) {
 		buffer_text(out, ",\"revision\":");
 		json_print_number(out, error->revision);
 	}

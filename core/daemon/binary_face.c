@@ -73,7 +73,7 @@ static void add_error(struct conn *c, uint64_t id, const struct cairn_error *err
 	cairn_msg_text(&m, CAIRN_F_MESSAGE, error->message);
 	if (error->hint[0])
 		cairn_msg_text(&m, CAIRN_F_HINT, error->hint);
-	if (error->code == CAIRN_E_CONFLICT)
+	if (error->code == CAIRN_E_CONFLICT || error->revision)
 		cairn_msg_u64(&m, CAIRN_F_REVISION, error->revision);
 	head(&c->out, m.len, id, ANSWER_ERROR);
 	buffer_add(&c->out, cairn_msg_slice(&m));

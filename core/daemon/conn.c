@@ -32,7 +32,8 @@ static size_t unsent(const struct conn *c)
 static bool full(const struct conn *c)
 {
 	return unsent(c) > CONN_UNSENT_MAX || c->held > CONN_HELD_MAX ||
-		c->in_flight >= setting_number(c->control->node->settings, SETTING_CONTROL_IN_FLIGHT);
+		c->in_flight - c->parked >=
+		setting_number(c->control->node->settings, SETTING_CONTROL_IN_FLIGHT);
 }
 
 void conn_flush(struct conn *c)
@@ -202,6 +203,18 @@ static bool on_keep(struct call *call)
 	return true;
 }
 
+static bool on_park(struct call *call)
+{
+	struct request *r = (struct request *)call;
+	struct conn *c = r->conn;
+
+	if (c->parked >= setting_number(c->control->node->settings, SETTING_CONTROL_WATCHES))
+		return false;
+	r->parked = true;
+	c->parked++;
+	return true;
+}
+
 static void trim(struct cairn_msg *m)
 {
 	if (m->cap > KEEP)
@@ -223,6 +236,9 @@ static void on_done(struct call *call)
 	struct conn *c = r->conn;
 	struct control *control = c->control;
 
+	if (r->waits)
+		forget_waiting(c, r);
+	c->parked -= r->parked;
 	if (c->fd >= 0)
 		c->face->answer(r, call->error.code ? ANSWER_ERROR : ANSWER_OK);
 	if (r->changes) {
@@ -279,7 +295,7 @@ struct request *conn_request(struct conn *c, uint64_t id)
 	r->conn = c;
 	r->id = id;
 	r->held = 0;
-	r->changes = r->later = r->waits = false;
+	r->changes = r->later = r->waits = r->parked = false;
 	r->call.node = control->node;
 	r->call.loop = control->node->loop;
 	r->call.may = c->may;
@@ -287,6 +303,7 @@ struct request *conn_request(struct conn *c, uint64_t id)
 	r->call.face = "socket";
 	r->call.keep = on_keep;
 	r->call.event = on_event;
+	r->call.park = on_park;
 	r->call.done = on_done;
 	r->next = c->requests;
 	r->at = &c->requests;
@@ -471,6 +488,10 @@ static void on_events(void *arg, unsigned events)
 {
 	struct conn *c = arg;
 
+	if (events & LOOP_GONE) {
+		conn_cut(c);
+		return;
+	}
 	if (events & LOOP_READ && c->watched & LOOP_READ)
 		read_some(c);
 	if (c->fd >= 0 && events & (LOOP_WRITE | LOOP_HANGUP))
@@ -492,7 +513,8 @@ static void resume(struct conn *c)
 static void watch(struct conn *c)
 {
 	unsigned events = (unsent(c) ? LOOP_WRITE : 0) |
-		(c->eof || c->closing || c->stalled || full(c) ? 0 : LOOP_READ);
+		(c->eof || c->closing || c->stalled || full(c) ? 0 : LOOP_READ) |
+		(c->eof && !c->stalled && !unsent(c) ? LOOP_GONE : 0); /* it may still wait for answers */
 
 	if (events != c->watched && loop_rewatch(c->watch, events) == 0)
 		c->watched = events;

@@ -27,6 +27,7 @@ struct request {
 	bool later;                               /* is not started yet */
 	struct request *next_waiting;             /* of those that wait for the connection to drain */
 	bool waits;                               /* is in that list */
+	bool parked;                              /* see struct call */
 	uint64_t id;                              /* the client's */
 	size_t held;                              /* bytes of arguments, for the connection's account */
 	struct cairn_msg message; /* where the arguments are kept that do not lie in the connection's input */
@@ -96,8 +97,8 @@ struct conn {
 	struct buffer out; /* bytes SENT to OUT.LEN are not sent yet */
 	size_t sent;
 
-	struct request *requests; /* under way */
-	unsigned in_flight;
+	struct request *requests;   /* under way */
+	unsigned in_flight, parked; /* how many; those of them that are parked */
 	size_t held;
 	uint64_t turns;                          /* requests so far */
 	struct request *changes, **changes_last; /* under way, oldest first; only where the face is ordered */

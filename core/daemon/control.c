@@ -251,7 +251,7 @@ void control_close(struct node *n, void (*closed)(void *arg), void *arg)
 
 	control->closed = closed;
 	control->closed_arg = arg;
-	control->closing = true;
+	control->closing = n->ending = true;
 	stop_listening(control);
 	if (!control->conns) {
 		closed(arg);

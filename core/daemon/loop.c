@@ -233,13 +233,15 @@ static void on_events(uv_poll_t *h, int status, int events)
 		e |= LOOP_WRITE;
 	if (events & UV_DISCONNECT)
 		e |= LOOP_HANGUP;
+	if (events & UV_PRIORITIZED) /* which a hang-up counts as where nothing else is asked for */
+		e |= LOOP_GONE;
 	w->fn(w->arg, e);
 }
 
 static int to_uv(unsigned events)
 {
 	return (events & LOOP_READ ? UV_READABLE : 0) | (events & LOOP_WRITE ? UV_WRITABLE : 0) |
-		(events & LOOP_HANGUP ? UV_DISCONNECT : 0);
+		(events & LOOP_HANGUP ? UV_DISCONNECT : 0) | (events & LOOP_GONE ? UV_PRIORITIZED : 0);
 }
 
 static void free_handle(uv_handle_t *h)

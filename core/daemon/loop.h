@@ -13,7 +13,8 @@ struct loop;
 struct loop_watch; /* one watched descriptor */
 struct loop_timer; /* one timer */
 
-enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_HANGUP = 4 };
+/* HANGUP: the other side sends no more; GONE: it does not read either. */
+enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_HANGUP = 4, LOOP_GONE = 8 };
 
 /* Work for the loop's thread; embedded in what it is about. */
 struct loop_task {

@@ -267,6 +267,7 @@ static const struct row rows[] = {
 	{ "cairn_bad_requests_total", "counter", "requests", "that could not be understood", cell,
 	  METRIC_BAD_REQUESTS },
 	{ "cairn_in_flight", "gauge", "requests", "being served", cell, METRIC_IN_FLIGHT },
+	{ "cairn_watches", "gauge", "watches", "under way", cell, METRIC_WATCHES },
 	{ "cairn_requests_total", "counter", "requests", "answered, by operation and error code", requests,
 	  0 },
 	{ "cairn_request_seconds", "histogram", "seconds",

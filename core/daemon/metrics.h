@@ -20,6 +20,7 @@ enum metric {
 	METRIC_BYTES_WRITTEN,        /* to clients */
 	METRIC_BAD_REQUESTS,         /* that could not be understood */
 	METRIC_IN_FLIGHT,            /* requests that are being served: add 1 and -1 */
+	METRIC_WATCHES,              /* that are under way: add 1 and -1 */
 	METRIC_COUNT
 };
 

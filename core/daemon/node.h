@@ -17,6 +17,7 @@ struct volumes;
 struct pool;
 struct control;
 struct restore;
+struct watches;
 
 struct node {
 	struct settings *settings;
@@ -29,6 +30,8 @@ struct node {
 	struct volumes *volumes;  /* by name, the system volume included */
 	struct control *control;  /* the control socket */
 	struct restore *restores; /* volumes that are being made from streams; of the loop's thread */
+	struct watches *watches;  /* of each volume that has any; of the loop's thread */
+	bool ending;              /* the control socket is closing */
 	char id[33];              /* hex, never reused */
 	char name[64];            /* for people */
 	char system_engine[256]; /* engine of the system volume, as the identity file says; empty on the first

@@ -55,6 +55,8 @@ ARGUMENTS(PERSIST, R(KEY), A(GUARD));
 ARGUMENTS(INCREMENT, R(KEY), A(BY), A(GUARD));
 ARGUMENTS(HISTORY, R(KEY), A(LIMIT), A(CURSOR));
 ARGUMENTS(VIEW, A(REVISION), A(AS_OF));
+ARGUMENTS(WATCH, A(KEY), A(PREFIX), A(REVISION), A(INCARNATION), A(INITIAL), A(AT), A(FROM), A(PROGRESS),
+	  A(VALUES));
 ARGUMENTS(CONFIGURE, R(NAME), R(AMOUNT));
 ARGUMENTS(PING, );
 ARGUMENTS(STATUS, );
@@ -105,6 +107,7 @@ static const struct operation rows[CAIRN_OPERATION_COUNT] = {
 	ROW(INCREMENT, op_write, true, true),
 	ROW(HISTORY, op_read, true, false),
 	ROW(VIEW, op_read, true, false),
+	ROW(WATCH, op_watch, true, false),
 	ROW(CONFIGURE, op_write, true, false),
 	ROW(PING, op_ping, true, false),
 	ROW(STATUS, op_status, false, false),
@@ -240,6 +243,7 @@ void call_start(struct call *c)
 	c->error.code = CAIRN_OK;
 	c->cancelled = false;
 	c->resume = NULL;
+	c->cancel = NULL;
 	c->volume = NULL;
 	c->rows = 0;
 	cairn_msg_start(&c->answer, 0);
@@ -280,4 +284,6 @@ void call_cancel(struct call *c, bool waits)
 	c->cancelled = true;
 	if (waits)
 		c->resume(c);
+	else if (c->cancel)
+		c->cancel(c);
 }

@@ -58,7 +58,12 @@ struct call {
 	 */
 	bool (*event)(struct call *c);
 	void (*resume)(struct call *c); /* set by an operation that streams; called by the face */
-	bool cancelled;                 /* nobody wants more events: the operation ends soon */
+	void (*cancel)(struct call *c); /* may be set by one that waits for something else than the
+					   connection: CANCELLED was set */
+	/* C will take long and do little: it does not count as under way any more. False where the connection
+	 * has too many such. */
+	bool (*park)(struct call *c);
+	bool cancelled; /* nobody wants more events: the operation ends soon */
 	void (*done)(struct call *c);
 	struct volume *volume;    /* held from call_start to call_done; NULL for operations without one */
 	struct shard_write write; /* for operations that write; its messages' memory is the face's to reuse or
@@ -82,7 +87,8 @@ void call_done(struct call *c);
 /* End C with an error. */
 __attribute__((format(printf, 3, 4))) void call_fail(struct call *c, enum cairn_code code, const char *format,
 						     ...);
-/* Nobody wants more events of C: sets CANCELLED, and resumes it where it WAITS for the connection. */
+/* Nobody wants more events of C: sets CANCELLED, and resumes it where it WAITS for the connection, else tells
+ * it. */
 void call_cancel(struct call *c, bool waits);
 
 /* The operations' functions. op_data.c: */
@@ -108,6 +114,8 @@ void op_digest(struct call *c);
  */
 struct volume_change *volume_change_of(struct call *c);
 void volume_change_free(struct volume_change *v);
+/* op_watch.c: */
+void op_watch(struct call *c);
 /* op_upkeep.c: */
 void op_check(struct call *c);
 void op_compact(struct call *c);

@@ -14,8 +14,10 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include "clock.h"
 #include "engine.h"
+#include "feed.h"
 #include "journal.h"
 #include "le.h"
 #include "overlay.h"
@@ -44,8 +46,9 @@ struct shard {
 	const struct cairn_replication *module;
 	void *instance;
 	struct cairn_replication_host host;
-	bool in_loop; /* the engine never waits: small commands are applied by whoever steps */
-	bool sync;    /* writes are on disk before they are answered: */
+	bool in_loop;         /* the engine never waits: small commands are applied by whoever steps */
+	uint64_t incarnation; /* see shard.h */
+	bool sync;            /* writes are on disk before they are answered: */
 	struct journal_shard *journal; /* in the journal; the engine is an overlay, flushed later. NULL: in
 					  the engine */
 
@@ -163,6 +166,8 @@ static void stop(struct shard *s, const struct cairn_error *error)
 	log_error(s->node->log, LOG_VOLUME, "a shard has stopped", LOG_TEXT("volume", s->name),
 		  LOG_TEXT("folder", s->folder), LOG_TEXT("code", cairn_error_row(error->code)->name),
 		  LOG_TEXT("reason", error->message));
+	if (s->store)
+		store_feed_end(s->store, &s->reason, NULL);
 	if (s->on_stop)
 		s->on_stop(s->on_stop_arg);
 }
@@ -284,6 +289,11 @@ enum cairn_code shard_may_read(struct shard *s, struct cairn_error *error)
 struct store *shard_store(struct shard *s)
 {
 	return s->store;
+}
+
+uint64_t shard_incarnation(const struct shard *s)
+{
+	return s->incarnation;
 }
 
 const char *shard_promise(const struct shard *s)
@@ -1130,6 +1140,15 @@ static enum cairn_code open_module(struct shard *s, const char *name, struct cai
 	return CAIRN_OK;
 }
 
+static enum cairn_code name_incarnation(struct shard *s, bool durable, struct cairn_error *error)
+{
+	s->incarnation = shard_id(s->folder);
+	if (!durable && getrandom(&s->incarnation, sizeof(s->incarnation), 0) != sizeof(s->incarnation))
+		return cairn_fail(error, CAIRN_E_INTERNAL, "no random bytes: %s", strerror(errno));
+	s->incarnation = s->incarnation % ((1ull << 48) - 1) + 1;
+	return CAIRN_OK;
+}
+
 static enum cairn_code open_engine(struct shard *s, const struct shard_options *o, struct cairn_error *error)
 {
 	struct store_settings settings = o->settings;
@@ -1170,7 +1189,11 @@ static enum cairn_code open_engine(struct shard *s, const struct shard_options *
 	}
 	if (settings.history == STORE_HISTORY_AUTO)
 		settings.history = caps & CAIRN_ENGINE_DURABLE ? 8 : 0;
-	return store_open(&s->store, &s->engine, &settings, error);
+	code = store_open(&s->store, &s->engine, &settings, error);
+	if (code)
+		return code;
+	store_feed_limit(s->store, setting_number(s->node->settings, SETTING_CONTROL_WATCH_BUFFER));
+	return name_incarnation(s, caps & CAIRN_ENGINE_DURABLE, error);
 }
 
 uint64_t shard_id(const char *folder)

@@ -73,6 +73,13 @@ enum cairn_code shard_health(struct shard *s, struct cairn_error *error);
  * full. */
 enum cairn_code shard_notice(struct shard *s, struct cairn_error *error);
 
+/*
+ * A number (not 0, below 2^48) that names the past of the shard: revisions of equal incarnations are of one
+ * history. It is another one when the volume is emptied or made anew, and for an engine that keeps nothing at
+ * each start.
+ */
+uint64_t shard_incarnation(const struct shard *s);
+
 /* What an answered write is worth: "synced" (on disk), "unsynced" (the engine has it), "memory". Static. */
 const char *shard_promise(const struct shard *s);
 

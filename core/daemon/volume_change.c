@@ -5,6 +5,7 @@
  * keeps it when there is one. So a crash leaves no half volume.
  */
 #include <string.h>
+#include "feed.h"
 #include "files.h"
 #include "journal.h"
 #include "volumes.h"
@@ -225,6 +226,8 @@ static void drop_written(struct shard_write *w)
 		 LOG_TEXT("folder", v->folder));
 	volume_unlist(c->node->volumes, v);
 	v->change = c;
+	if (v->shard)
+		store_feed_end(shard_store(v->shard), &v->refused, NULL);
 	volume_put(v);
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "engine.h"
+#include "feed.h"
 #include "files.h"
 #include "snapshot.h"
 #include "volumes.h"
@@ -91,16 +92,22 @@ static void flush_opened(struct loop_task *t)
 }
 
 /* Both: the new shard is open, and what the old one has not applied by now did not happen. */
-static void retire(struct volume_change *c, struct shard *s, const char *what)
+static void retire(struct volume_change *c, struct shard *s, const char *what, bool flush)
 {
-	struct cairn_error why;
+	struct cairn_error why, gone;
 	struct store_facts facts;
+	struct store_event event = { .flags = EVENT_FLUSH, .change = CHANGE_FLUSH };
 
 	store_facts(shard_store(c->instead->shard), &facts);
 	c->revision = facts.revision;
 	cairn_fail(&why, CAIRN_E_UNAVAILABLE, "volume %s was being %s; this did not happen", c->volume->name,
 		   what);
 	shard_retire(s, &why);
+	event.revision = facts.revision;
+	event.time_ns = facts.clock_ns;
+	event.file_id = shard_incarnation(c->instead->shard);
+	cairn_fail(&gone, CAIRN_E_UNAVAILABLE, "volume %s was %s", c->volume->name, what);
+	store_feed_end(shard_store(s), &gone, flush ? &event : NULL);
 }
 
 /* In a worker, while nothing is applied. */
@@ -114,7 +121,7 @@ static void flush_now(struct shard_job *job, struct shard *s)
 	if (!code)
 		code = volume_open_shard(c->instead, false, &c->engine_new, &c->error);
 	if (!code)
-		retire(c, s, "flushed");
+		retire(c, s, "flushed", true);
 	c->error.code = code;
 	c->back.run = flush_opened;
 	loop_post(c->node->loop, &c->back);
@@ -136,7 +143,7 @@ void volume_refill_now(struct shard_job *job, struct shard *s)
 		engine_close(c->engine_ready);
 	c->engine_ready->handle = NULL;
 	if (!code)
-		retire(c, s, "restored");
+		retire(c, s, "restored", false);
 	c->error.code = code;
 	c->back.run = flush_opened;
 	loop_post(c->node->loop, &c->back);

@@ -44,7 +44,8 @@ enum cairn_code work_operation(struct work *w, unsigned op, const struct args *a
 
 struct mark work_mark(const struct work *w)
 {
-	return (struct mark){ w->s->meta, pending_mark(&w->s->pending), w->answer->len, w->ordinal };
+	return (struct mark){ w->s->meta, pending_mark(&w->s->pending), w->answer->len, w->s->feed.fresh.len,
+			      w->ordinal };
 }
 
 void work_undo(struct work *w, const struct mark *m)
@@ -52,6 +53,7 @@ void work_undo(struct work *w, const struct mark *m)
 	w->s->meta = m->meta;
 	pending_undo(&w->s->pending, m->pending);
 	cairn_msg_truncate(w->answer, m->answer);
+	w->s->feed.fresh.len = m->fresh;
 	w->ordinal = m->ordinal;
 }
 
@@ -128,6 +130,7 @@ static void apply_one(struct store *s, struct store_command *c)
 		return;
 	w.author = args_bytes(&a, CAIRN_F_AUTHOR);
 	w.face = args_bytes(&a, CAIRN_F_FACE);
+	w.client = args_bytes(&a, CAIRN_F_CLIENT);
 	if (requests_evict(&w) == CAIRN_OK)
 		c->code = args_has(&a, CAIRN_F_CLIENT) ? do_once(&w, op, &a, c->position.index)
 						       : do_command(&w, op, &a);
@@ -220,6 +223,7 @@ void batch_begin(struct store *s)
 {
 	atomic_fetch_add(&s->batch, 1);
 	s->pinning = atomic_load(&s->pinned);
+	feed_begin(s);
 	s->guard = (struct cairn_guard){ 0 };
 	s->engine->ops.read_begin(s->engine->handle, &s->guard);
 }
@@ -232,6 +236,7 @@ enum cairn_code batch_end(struct store *s, bool write, bool sync, struct cairn_e
 	if (!s->stop.code && (!write || (code = write_batch(s, sync)) == CAIRN_OK)) {
 		pthread_mutex_lock(&s->lock);
 		s->published = s->meta;
+		feed_commit(s);
 		pthread_mutex_unlock(&s->lock);
 		atomic_store(&s->published_due_ns, s->due_ns);
 		atomic_store(&s->clock_ns, s->meta.clock_ns);

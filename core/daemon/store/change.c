@@ -133,6 +133,7 @@ enum cairn_code live_replace(struct work *w, const struct live *l, struct record
 	}
 	if (m->history && history_changed(w, key_of(l), next, false) < 0)
 		return work_stopped(w);
+	feed_change(w, key_of(l), next, next->head.ordinal, change, EVENT_KNOWN, next->other);
 	hash_add(&m->rows, hash_two(l->row.key, cairn_slice(body, size)));
 	m->keys++;
 	m->bytes += next->head.length;
@@ -163,7 +164,10 @@ enum cairn_code live_remove(struct work *w, const struct live *l, enum change_ki
 		code = history_removed(w, l, ordinal, change, to);
 	else if (l->r.chunks.len && !moved)
 		code = content_release(w, &l->r, NULL);
-	return code ? code : take_away(w, l);
+	if (code)
+		return code;
+	feed_change(w, key_of(l), &l->r, ordinal, change, EVENT_KNOWN | EVENT_GONE, to);
+	return take_away(w, l);
 }
 
 enum cairn_code live_purge(struct work *w, const struct live *l)
@@ -180,7 +184,11 @@ enum cairn_code live_purge(struct work *w, const struct live *l)
 		code = content_release(w, &l->r, NULL);
 	if (!code && history_changed(w, key_of(l), &r, true) < 0)
 		code = work_stopped(w);
-	return code ? code : take_away(w, l);
+	if (code)
+		return code;
+	feed_change(w, key_of(l), &l->r, r.head.ordinal, CHANGE_DELETE, EVENT_KNOWN | EVENT_GONE,
+		    cairn_slice(NULL, 0));
+	return take_away(w, l);
 }
 
 struct record live_continue(const struct record *r)

@@ -272,7 +272,10 @@ enum cairn_code history_prefix(struct work *w, struct cairn_slice prefix, struct
 			    .key = prefix,
 			    .other = to };
 
+	uint32_t ordinal = w->ordinal++;
+
+	feed_change(w, prefix, &(struct record){ 0 }, ordinal, CHANGE_MOVE_PREFIX, EVENT_PREFIX, to);
 	if (!w->s->meta.history)
 		return CAIRN_OK;
-	return put_change(w, w->revision, w->ordinal++, &c) < 0 ? work_stopped(w) : CAIRN_OK;
+	return put_change(w, w->revision, ordinal, &c) < 0 ? work_stopped(w) : CAIRN_OK;
 }

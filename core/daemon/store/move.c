@@ -173,7 +173,7 @@ static enum cairn_code remove_tree(struct work *w, const struct tree *t, const s
 	for (size_t i = 0; i < t->count && !code; i++) {
 		struct cairn_slice to = cairn_slice(NULL, 0);
 
-		if (change == CHANGE_MOVE_PREFIX && w->s->meta.history) {
+		if (change == CHANGE_MOVE_PREFIX) {
 			to = target(w, &t->at[i], a);
 			if (!to.data)
 				return work_stopped(w);

@@ -8,6 +8,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include "args.h"
+#include "buffer.h"
+#include "feed.h"
 #include "meta.h"
 #include "pending.h"
 #include "record.h"
@@ -22,6 +24,27 @@ struct requests;
 struct pin {
 	uint64_t revision, until_ns;
 	bool settled;
+	unsigned holders; /* who let go of it themselves, whatever the time */
+};
+
+/* The newest changes, see feed.c. */
+struct feed {
+	/* Of the applying thread. */
+	struct buffer fresh; /* changes of the batch */
+	bool on, values;     /* this batch's changes are kept, and their values */
+	uint64_t since;      /* not 0: that is so only for what is newer than this revision */
+	/* Any thread. */
+	_Atomic unsigned holders, value_holders;
+	/* Under the store's lock. */
+	struct feed_block *first, *last; /* oldest first */
+	uint64_t next_number;            /* of the next block */
+	size_t bytes, limit;             /* of all blocks */
+	size_t dropped;                  /* length of the block that was dropped last */
+	uint64_t from, revision;         /* they hold what is newer than FROM, up to REVISION */
+	bool ended;
+	struct cairn_error why;
+	void (*notify)(void *arg);
+	void *notify_arg;
 };
 
 struct store {
@@ -52,6 +75,7 @@ struct store {
 	uint64_t uploads_walk, uploads_since; /* of the applying thread: what a walk over the uploads has
 						 seen, and what was staged since it began */
 	bool pinning; /* of the applying thread: what is replaced is kept, for a reader */
+	struct feed feed;
 };
 
 /* One command on its way. */
@@ -60,7 +84,7 @@ struct work {
 	uint64_t revision; /* that its changes get */
 	uint64_t time_ns;  /* its stamp */
 	uint32_t ordinal;  /* of its next change; 0: nothing changed yet */
-	struct cairn_slice author, face;
+	struct cairn_slice author, face, client;
 	uint64_t keys, bytes;      /* touched so far, against the bulk limits */
 	bool bulk;                 /* keys are charged where they are collected */
 	struct cairn_msg *answer;  /* never NULL */
@@ -175,6 +199,17 @@ enum cairn_code expiry_given(struct work *w, const struct args *a, uint64_t old_
 /* store_open: find out when the next key is due. 0 or -errno. */
 int expiry_load(struct store *s);
 
+/*
+ * feed.c: the change CHANGE of KEY, by which R was made or, with EVENT_GONE, removed; FLAGS are EVENT_….
+ * feed_begin and feed_commit go with a batch, the latter with the lock; what feed_begin began is dropped by
+ * the next one.
+ */
+void feed_change(struct work *w, struct cairn_slice key, const struct record *r, uint32_t ordinal,
+		 enum change_kind change, unsigned flags, struct cairn_slice other);
+void feed_begin(struct store *s);
+void feed_commit(struct store *s);
+void feed_free(struct feed *f);
+
 /* folders.c: whether the folder PREFIX holds nothing but its marker; PREFIX is empty or ends with '/'. */
 enum cairn_code folders_empty(struct work *w, struct cairn_slice prefix, bool *empty);
 /* KEY was made (or removed, where not MADE). */
@@ -194,6 +229,8 @@ uint64_t history_limit(const struct meta *m);
 
 /* pins.c: the oldest revision that is read at; UINT64_MAX where none is. */
 uint64_t pins_oldest(struct store *s, uint64_t now_ns);
+/* Wait for the batch that is under way, if there is one. */
+void batch_pass(struct store *s);
 
 /* answer.c: the name of a change. Static. */
 const char *change_name(unsigned change);
@@ -218,7 +255,7 @@ enum cairn_code work_operation(struct work *w, unsigned op, const struct args *a
 /* Where an operation began, and going back there: whatever it wrote, counted and answered is gone. */
 struct mark {
 	struct meta meta;
-	size_t pending, answer;
+	size_t pending, answer, fresh;
 	uint32_t ordinal;
 };
 struct mark work_mark(const struct work *w);

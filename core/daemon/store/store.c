@@ -130,6 +130,8 @@ enum cairn_code store_open(struct store **result, struct engine *engine, const s
 	s->published = s->meta;
 	s->published_due_ns = s->due_ns;
 	s->clock_ns = s->meta.clock_ns;
+	s->feed.from = s->feed.revision = s->meta.revision;
+	s->feed.limit = STORE_FEED_BYTES;
 	s->key_max = s->meta.key_max;
 	*result = s;
 	return CAIRN_OK;
@@ -140,6 +142,7 @@ void store_close(struct store *s)
 	if (!s)
 		return;
 	pending_free(&s->pending);
+	feed_free(&s->feed);
 	requests_free(s->requests);
 	free(s->writes);
 	free(s->pieces);

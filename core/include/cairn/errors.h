@@ -61,7 +61,8 @@ struct cairn_error_row {
 /* What went wrong. The caller owns it; it is written where the failure is known and passed up. */
 struct cairn_error {
 	enum cairn_code code;
-	uint64_t revision; /* with CONFLICT: the current one, 0 where there is none */
+	uint64_t revision; /* with CONFLICT: the current one, 0 where there is none; with COMPACTED: the
+			      oldest that there is; of a watch that ended: the one to watch again from */
 	char message[400]; /* a sentence that names the thing */
 	char hint[200];    /* what to do, or empty */
 };

@@ -150,9 +150,13 @@ enum cairn_type {
 	  "when a name in the folder last came or went, by the store's clock") \
 	X(104, SUBFOLDERS, "subfolders", U64, "folders directly in the folder") \
 	X(105, ATIME, "atime", TIME, "last access, where somebody has set it") \
+	X(106, INITIAL, "initial", BOOL, "present content first, then its changes; this is of the content") \
 	X(107, FENCE, "fence", U64, \
 	  "guard: the key is a lock that is held, made by this revision (else conflict, whatever 'else' " \
 	  "says)") \
+	X(108, PROGRESS, "progress", BOOL, \
+	  "tell now and then, and this does: all up to the revision was sent") \
+	X(109, VALUES, "values", BOOL, "with values, where they are small and at hand") \
 	X(110, AT, "at", U64, "a revision: read as of it") \
 	X(111, AS_OF, "as_of", TIME, "a time: the last revision that was committed by then") \
 	X(112, OLDEST, "oldest", U64, "oldest revision that can be read at") \
@@ -166,6 +170,10 @@ enum cairn_type {
 	X(120, TTL_MS, "ttl_ms", U64, "how long from now until the key goes") \
 	X(121, KEEP_EXPIRY, "keep_expiry", BOOL, "the key goes when it would have gone") \
 	X(122, BY, "by", I64, "what is added to a number") \
+	X(128, ORDINAL, "ordinal", U64, "number of a change within its revision, rising") \
+	X(129, INCARNATION, "incarnation", U64, \
+	  "names a volume's past: another one when that is lost, and its revisions may come again") \
+	X(130, OPEN, "open", BOOL, "created exclusively, and its first data is not written yet") \
 	X(141, SEGMENTS, "segments", U64, "files of the journal that are needed") \
 	X(142, DISK_BYTES, "disk_bytes", U64, "bytes that it takes on disk") \
 	X(143, DURABLE, "durable", U64, "number of the journal's newest batch on disk") \

@@ -43,6 +43,7 @@ enum cairn_permission {
 	X(23, PERSIST, "persist", "", WRITE, "let a key stay that would have gone") \
 	X(24, INCREMENT, "increment", "incr", WRITE, "add to the number that is a key's value") \
 	X(25, EXPIRE_DUE, "expire-due", "", NOBODY, "what is due goes") \
+	X(26, WATCH, "watch", "", READ, "the changes of a key or a folder, as they happen") \
 	X(27, UNSTAGE, "unstage", "", WRITE, "forget the pieces of an upload that were sent ahead") \
 	X(40, PING, "ping", "", READ, "answer at once: name, version, applied index") \
 	X(41, STATUS, "status", "", READ, "nodes and volumes and how they are") \

@@ -1,0 +1,223 @@
+# Watches: what a daemon says to them, and how cairn shows it.
+
+setup() {
+  load lib/cairn.bash
+  requires_program nc
+  requires_program jq
+}
+
+teardown() {
+  local i
+  for i in "${open[@]}"; do kill "$i" 2>/dev/null || true; done
+  cairn_cleanup
+}
+
+start() {
+  cairn_node "$@"
+  socket=$cairn_root/n1/socket
+  open=()
+}
+
+# watch NAME ARGS [VOLUME]: a watch over a connection of its own; its lines without the greeting go to the file NAME.
+watch() {
+  mkfifo "$cairn_root/$1.in"
+  nc -U "$socket" <"$cairn_root/$1.in" 3>&- >"$cairn_root/$1" &
+  open+=($!)
+  exec {fd}>"$cairn_root/$1.in"
+  printf '{"id":1,"op":"watch","volume":"%s","args":%s}\n' "${3:-main}" "$2" >&"$fd"
+  wait_for in_force "$1"
+}
+in_force() { grep -qE '"progress":true|"at":|"error":' "$cairn_root/$1"; }
+# wait_for CONDITION…: until it holds, for twenty seconds.
+wait_for() {
+  local deadline=$((SECONDS + 20))
+  until "$@"; do [ $SECONDS -lt $deadline ] || { echo "waited in vain for: $*"; return 1; }; done
+}
+# has NAME COUNT: so many changes have come.
+has() { [ "$(grep -c '"change":' "$cairn_root/$1")" -ge "$2" ]; }
+ended() { grep -qE '"(error|ok)":' "$cairn_root/$1"; }
+# changes NAME: those that have come, one a line.
+changes() {
+  sed -n 's/^{"id":1,"event"/{"event"/p' "$cairn_root/$1" | jq -r '.event | select(.change) |
+    [.revision, .ordinal, .change, .key, .other // "-", if .deleted then "gone" elif .folder then "folder" else .size end] | @tsv' | tr '\t' ' '
+}
+# error NAME: code and revision of the final answer.
+error() { grep '"error"' "$cairn_root/$1" | jq -r '.error | "\(.code) \(.revision)"'; }
+
+# The volume main keeps no history, the volume kept does.
+node() {
+  start -o volume.engine=memory -o volume.history=0 "$@"
+  cairn volume create kept --engine memory history=8 >/dev/null
+}
+
+@test "changes are told apart, with key, place, size, author and face" {
+  local v
+  node
+  for v in main kept; do
+    export CAIRN_VOLUME=$v
+    cairn put before x
+    watch "$v" '{"prefix":""}' "$v"
+    cairn put a/x hello
+    cairn append a/x ' you'
+    cairn mv a/x a/y
+    cairn cp a/y b/z
+    cairn mv -r a/ c/
+    cairn del b/z
+    wait_for has "$v" 9
+    [ "$(changes "$v")" = "2 0 put a/x - 5
+3 0 append a/x - 9
+4 0 move a/x a/y gone
+4 1 move a/y a/x 9
+5 0 copy b/z a/y 9
+6 0 move-prefix a/ c/ folder
+6 1 move-prefix a/y c/y gone
+6 2 move-prefix c/y a/y 9
+7 0 delete b/z - gone" ] || { changes "$v"; false; }
+    grep '"change":"append"' "$cairn_root/$v" | jq -e ".event | .author == \"$(id -un)@n1\" and .face == \"command\" and .version == 2 and .file_id > 0 and .client != null"
+    # The same from the past: of the ring, or of the rows.
+    watch "$v-past" '{"prefix":"","revision":2}' "$v"
+    wait_for has "$v-past" 9
+    [ "$(changes "$v-past")" = "$(changes "$v")" ] || { changes "$v-past"; false; }
+  done
+}
+
+@test "a prefix is a folder, and a key is that key alone" {
+  node
+  watch folder '{"prefix":"app/"}'
+  watch key '{"key":"app"}'
+  watch deep '{"prefix":"app/deep/"}'
+  for key in app app/ app/x app/deep/y apple app/deeper appx/y other; do cairn put "$key" 1; done
+  wait_for has folder 4
+  wait_for has key 1
+  wait_for has deep 1
+  cairn put app/deep/last 1
+  wait_for has deep 2
+  wait_for has folder 5
+  [ "$(changes folder | cut -d ' ' -f 4 | xargs)" = "app/ app/x app/deep/y app/deeper app/deep/last" ]
+  [ "$(changes key | cut -d ' ' -f 4 | xargs)" = app ]
+  [ "$(changes deep | cut -d ' ' -f 4 | xargs)" = "app/deep/y app/deep/last" ]
+  watch wrong '{"prefix":"app"}'
+  [ "$(error wrong | cut -d ' ' -f 1)" = invalid ]
+}
+
+@test "present content first, then what changes, values where they are asked for" {
+  local v
+  node
+  for v in main kept; do
+    export CAIRN_VOLUME=$v
+    cairn put a/1 one
+    cairn put a/2 two
+    cairn put b/1 no
+    watch "$v" '{"prefix":"a/","initial":true,"values":true}' "$v"
+    watch "$v-key" '{"key":"a/2","initial":true}' "$v"
+    cairn put a/2 more
+    cairn del a/1
+    wait_for has "$v" 2
+    wait_for has "$v-key" 1
+    [ "$(sed 1d "$cairn_root/$v" | jq -r '.event | [.at // .revision, .key // "-", .value // "-", .change // "-"] | @tsv' | tr '\t' ' ')" = "3 - - -
+3 a/1 one -
+3 a/2 two -
+3 - - -
+4 a/2 more put
+5 a/1 - delete" ] || { cat "$cairn_root/$v"; false; }
+    [ "$(sed 1d "$cairn_root/$v-key" | jq -r 'select(.event.key) | .event | "\(.key) \(.initial // "change")"')" = "a/2 true
+a/2 change" ]
+  done
+}
+
+@test "a revision that is not kept is compacted, one that is not there yet invalid" {
+  node -o control.watch-buffer=64K
+  for i in $(seq 1000); do echo "put k $i"; done | cairn shell >/dev/null
+  watch old '{"prefix":"","revision":1}'
+  [[ "$(error old)" =~ ^compacted\ ([0-9]+)$ ]]
+  oldest=${BASH_REMATCH[1]}
+  [ "$oldest" -gt 100 ] && [ "$oldest" -lt 1000 ]
+  grep -q "the oldest that are kept are those of $oldest" "$cairn_root/old"
+  watch oldest "{\"prefix\":\"\",\"revision\":$oldest}"
+  wait_for has oldest $((1001 - oldest))
+  watch next '{"prefix":"","revision":1001}'
+  watch future '{"prefix":"","revision":1002}'
+  [ "$(error future | cut -d ' ' -f 1)" = invalid ]
+  export CAIRN_VOLUME=kept
+  for i in $(seq 10); do echo "put k $i"; done | cairn shell >/dev/null
+  cairn volume set kept history-floor 5
+  watch below '{"prefix":"","revision":5}' kept
+  [ "$(error below)" = "compacted 6" ]
+  watch above '{"prefix":"","revision":6}' kept
+  wait_for has above 5
+}
+
+@test "a flush is one change and ends the watch; dropping a volume and stopping the node end it" {
+  node
+  cairn put a 1
+  watch flushed '{"prefix":"a/"}'
+  cairn volume flush --yes main
+  wait_for ended flushed
+  [ "$(changes flushed | cut -d ' ' -f 1-3)" = "2 0 flush" ]
+  [ "$(error flushed)" = "unavailable 3" ]
+  incarnation=$(grep '"change":"flush"' "$cairn_root/flushed" | jq .event.incarnation)
+  watch again "{\"prefix\":\"\",\"revision\":3,\"incarnation\":$incarnation}"
+  cairn put b 1
+  wait_for has again 1
+  before=$(sed -n 2p "$cairn_root/flushed" | jq .event.incarnation)
+  watch missed "{\"prefix\":\"\",\"revision\":3,\"incarnation\":$before}"
+  [ "$(error missed | cut -d ' ' -f 1)" = compacted ]
+  CAIRN_VOLUME=kept cairn put x 1
+  watch dropped '{"prefix":""}' kept
+  cairn volume drop --confirm kept kept
+  wait_for ended dropped
+  [ "$(error dropped)" = "unavailable 2" ]
+  cairn_stop
+  wait_for ended again
+  [ "$(error again)" = "unavailable 4" ]
+}
+
+@test "a thousand watches on one connection do not keep it from anything, and cost little" {
+  node
+  before=$(awk '/^RssAnon/ { print $2 }' "/proc/$(cairn_pid n1)/status")
+  { for i in $(seq 2000); do printf '{"id":%d,"op":"watch","args":{"key":"k%d"}}\n' "$i" "$i"; done; } >"$cairn_root/requests"
+  mkfifo "$cairn_root/many.in"
+  nc -U "$socket" <"$cairn_root/many.in" 3>&- >"$cairn_root/many" &
+  open+=($!)
+  exec {fd}>"$cairn_root/many.in"
+  cat "$cairn_root/requests" >&"$fd"
+  all_there() { [ "$(grep -c '"progress":true' "$cairn_root/many")" -eq 2000 ]; }
+  wait_for all_there
+  after=$(awk '/^RssAnon/ { print $2 }' "/proc/$(cairn_pid n1)/status")
+  echo "2000 watches take $((after - before)) kB"
+  [ $((after - before)) -lt 40000 ]
+  [ "$(cairn metrics | awk '$1 == "cairn_watches" { print $2 }')" = 2000 ]
+  printf '{"id":5000,"op":"ping"}\n' >&"$fd"
+  cairn put k77 1
+  wait_for has many 1
+  answered() { grep -q '"id":5000,"ok"' "$cairn_root/many"; }
+  wait_for answered
+  [ "$(grep '"change":' "$cairn_root/many" | jq -r .id)" = 77 ]
+  printf '{"id":77,"op":"cancel"}\n' >&"$fd"
+  cancelled() { grep -q '"id":77,"ok":{"revision":2}' "$cairn_root/many"; }
+  wait_for cancelled
+  exec {fd}>&-
+  kill "${open[-1]}"
+  none() { [ "$(cairn metrics | awk '$1 == "cairn_watches" { print $2 }')" = 0 ]; }
+  wait_for none
+}
+
+@test "a reader that is too slow is cut off and told where to go on, and memory stays bounded" {
+  node -o control.watch-buffer=1M
+  watch slow '{"prefix":"","values":true}'
+  kill -STOP "${open[-1]}"
+  head -c 4000 /dev/zero | tr '\0' x >"$cairn_root/value"
+  before=$(awk '/^RssAnon/ { print $2 }' "/proc/$(cairn_pid n1)/status")
+  for i in $(seq 3000); do echo "put k @$cairn_root/value"; done | cairn shell >/dev/null
+  gone() { [ "$(cairn metrics | awk '$1 == "cairn_watches" { print $2 }')" = 0 ]; }
+  wait_for gone
+  after=$(awk '/^RssAnon/ { print $2 }' "/proc/$(cairn_pid n1)/status")
+  echo "memory $before kB, then $after kB"
+  [ $((after - before)) -lt 8192 ]
+  kill -CONT "${open[-1]}"
+  wait_for ended slow
+  last=$(changes slow | tail -n 1 | cut -d ' ' -f 1)
+  [ "$(error slow)" = "unavailable $((last + 1))" ]
+  [ "$last" -lt 3000 ]
+  [ "$(changes slow | wc -l)" -eq "$last" ]
+}

@@ -17,6 +17,8 @@
 
 #define LEAF_MAX 60  /* entries of a leaf: its node stays below 1 KiB */
 #define INNER_MAX 40 /* children of an inner node: the same */
+#define NODE_BYTES 1000 /* about what a node takes */
+#define ENTRY_BYTES 384 /* of an entry are asked for at once: most have no more */
 #define DEPTH_MAX 16
 #define SLOTS 32 /* guards at the same time that need no lock */
 
@@ -271,11 +273,11 @@ static inline int against_skip(struct cairn_slice key, struct cairn_slice one, s
 	return c;
 }
 
-/* Ask for all of a leaf at once: a search in it would wait for one line after the other. */
-static inline void prefetch(const struct node *n)
+/* Ask for BYTES at P at once: whoever goes through them would wait for one line after the other. */
+static inline void prefetch(const void *p, size_t bytes)
 {
-	for (size_t i = 0; i < 1000; i += 64)
-		__builtin_prefetch((const char *)n + i);
+	for (size_t i = 0; i < bytes; i += 64)
+		__builtin_prefetch((const char *)p + i);
 }
 
 /* Among the entries LOW to HIGH, which have the head of KEY: how many in all are below KEY. */
@@ -315,6 +317,7 @@ static inline struct entry *leaf_lookup(const struct leaf *l, struct cairn_slice
 	}
 	*at = low;
 	e = __atomic_load_n(&l->entries[low], __ATOMIC_ACQUIRE);
+	prefetch(e, ENTRY_BYTES);
 	return e->object.key_len == key.len && same(e->bytes, key.data, key.len) ? e : NULL;
 }
 
@@ -389,7 +392,7 @@ static inline void descend(struct node *root, struct cairn_slice key, struct pat
 		path->nodes[path->depth] = root;
 		path->at[path->depth++] = at;
 		root = as_inner(root)->children[at];
-		prefetch(root);
+		prefetch(root, NODE_BYTES);
 	}
 	path->leaf = as_leaf(root);
 }

@@ -91,7 +91,7 @@ bool btree_get(struct btree_guard *guard, struct btree_version *snapshot, struct
 		return false;
 	while (n->object.kind == INNER) {
 		n = as_inner(n)->children[inner_place(as_inner(n), key)];
-		prefetch(n);
+		prefetch(n, NODE_BYTES);
 	}
 	e = leaf_lookup(as_leaf(n), key, &at);
 	if (!e)

@@ -16,6 +16,12 @@ static size_t skip_limit(size_t skip)
 	return skip < UINT16_MAX ? skip : UINT16_MAX;
 }
 
+/* Say that the heads from N to MAX are not used. */
+static void no_heads(uint64_t *heads, unsigned n, unsigned max)
+{
+	memset(heads + n, 0xff, (max - n) * sizeof(*heads));
+}
+
 static void leaf_heads(struct leaf *l)
 {
 	unsigned n = l->node.count;
@@ -25,6 +31,7 @@ static void leaf_heads(struct leaf *l)
 		: (uint16_t)skip_limit(common(entry_key(l->entries[0]), entry_key(l->entries[n - 1])));
 	for (unsigned i = 0; i < n; i++)
 		l->heads[i] = head_of(entry_key(l->entries[i]), l->node.skip);
+	no_heads(l->heads, n, LEAF_MAX);
 }
 
 static void inner_heads(struct inner *in)
@@ -34,8 +41,10 @@ static void inner_heads(struct inner *in)
 	in->node.skip = n < 3 ? 0
 			      : (uint16_t)skip_limit(common(separator_key(in->separators[1]),
 							    separator_key(in->separators[n - 1])));
+	in->heads[0] = 0;
 	for (unsigned i = 1; i < n; i++)
 		in->heads[i] = head_of(separator_key(in->separators[i]), in->node.skip);
+	no_heads(in->heads, n, INNER_MAX);
 }
 
 static void leaf_insert(struct leaf *l, unsigned at, struct entry *e)
@@ -76,27 +85,39 @@ static void leaf_remove(struct leaf *l, unsigned from, unsigned to)
 	memmove(l->heads + from, l->heads + to, after * sizeof(*l->heads));
 	memmove(l->entries + from, l->entries + to, after * sizeof(struct entry *));
 	l->node.count = (uint16_t)(from + after);
+	no_heads(l->heads, l->node.count, LEAF_MAX);
 }
 
-/* Take the child AT out; its separator, or that of the one which is the first now, is retired. */
-static void inner_remove(struct btree *t, struct inner *in, unsigned at)
+/* Take the child AT out, and its separator. */
+static void inner_take(struct inner *in, unsigned at)
 {
-	unsigned after = in->node.count - at - 1, s = at ? at : 1;
+	unsigned after = in->node.count - at - 1;
 
-	if (in->node.count > 1)
-		retire(t, &in->separators[s]->object);
 	memmove(in->heads + at, in->heads + at + 1, after * sizeof(*in->heads));
 	memmove(in->separators + at, in->separators + at + 1, after * sizeof(struct separator *));
 	memmove(in->children + at, in->children + at + 1, after * sizeof(struct node *));
 	in->node.count--;
+	in->heads[0] = 0;
+	no_heads(in->heads, in->node.count, INNER_MAX);
+}
+
+/* The same; the separator, or that of the child which is the first now, is retired. */
+static void inner_remove(struct btree *t, struct inner *in, unsigned at)
+{
+	if (in->node.count > 1)
+		retire(t, &in->separators[at ? at : 1]->object);
+	inner_take(in, at);
 }
 
 static struct node *node_new(struct btree *t, enum kind kind)
 {
 	struct node *n = object_new(t, kind, kind == LEAF ? sizeof(struct leaf) : sizeof(struct inner));
 
-	if (n)
-		n->count = n->skip = 0;
+	if (!n)
+		return NULL;
+	n->count = n->skip = 0;
+	if (kind == LEAF)
+		no_heads(as_leaf(n)->heads, 0, LEAF_MAX);
 	return n;
 }
 
@@ -115,12 +136,12 @@ static struct node *own(struct btree *t, struct node *n)
 	if (n->object.kind == LEAF) {
 		struct leaf *from = as_leaf(n), *to = as_leaf(copy);
 
-		memcpy(to->heads, from->heads, n->count * sizeof(*from->heads));
+		memcpy(to->heads, from->heads, sizeof(from->heads));
 		memcpy(to->entries, from->entries, n->count * sizeof(struct entry *));
 	} else {
 		struct inner *from = as_inner(n), *to = as_inner(copy);
 
-		memcpy(to->heads, from->heads, n->count * sizeof(*from->heads));
+		memcpy(to->heads, from->heads, sizeof(from->heads));
 		memcpy(to->separators, from->separators, n->count * sizeof(struct separator *));
 		memcpy(to->children, from->children, n->count * sizeof(struct node *));
 	}
@@ -405,17 +426,13 @@ static int join(struct btree *t, struct inner *in, unsigned at)
 		inner_remove(t, in, at + 1);
 	} else {
 		struct inner *l = as_inner(left), *r = as_inner(right);
-		unsigned after = in->node.count - at - 2;
 
 		memcpy(l->separators + left->count, r->separators, right->count * sizeof(struct separator *));
 		l->separators[left->count] = in->separators[at + 1]; /* comes down */
 		memcpy(l->children + left->count, r->children, right->count * sizeof(struct node *));
 		left->count += right->count;
 		inner_heads(l);
-		memmove(in->heads + at + 1, in->heads + at + 2, after * sizeof(*in->heads));
-		memmove(in->separators + at + 1, in->separators + at + 2, after * sizeof(struct separator *));
-		memmove(in->children + at + 1, in->children + at + 2, after * sizeof(struct node *));
-		in->node.count--;
+		inner_take(in, at + 1);
 	}
 	retire(t, &right->object);
 	return 0;

@@ -15,8 +15,8 @@
 #include "le.h"
 #include "slab.h"
 
-#define LEAF_MAX 60  /* entries of a leaf: its node stays below 1 KiB */
-#define INNER_MAX 40 /* children of an inner node: the same */
+#define LEAF_MAX 60     /* entries of a leaf: its node stays below 1 KiB */
+#define INNER_MAX 40    /* children of an inner node: the same */
 #define NODE_BYTES 1000 /* about what a node takes */
 #define ENTRY_BYTES 384 /* of an entry are asked for at once: most have no more */
 #define DEPTH_MAX 16
@@ -55,13 +55,13 @@ struct node {
 
 struct leaf {
 	struct node node;
-	uint64_t heads[LEAF_MAX];
+	uint64_t heads[LEAF_MAX]; /* all ones behind the last, here and below */
 	struct entry *entries[LEAF_MAX];
 };
 
 struct inner {
 	struct node node;
-	uint64_t heads[INNER_MAX];               /* of the separators; [0] is not used */
+	uint64_t heads[INNER_MAX];               /* of the separators; [0] is 0 */
 	struct separator *separators[INNER_MAX]; /* [i]: least key that may be in child i; [0] is not used */
 	struct node *children[INNER_MAX];
 };
@@ -230,20 +230,23 @@ static inline size_t common(struct cairn_slice a, struct cairn_slice b)
 	return i;
 }
 
-/* How many of the N heads are below HEAD. */
-static inline unsigned lower(const uint64_t *heads, unsigned n, uint64_t head)
+/*
+ * How many of a node's heads are below HEAD, where there is room for MAX and what is not used is all ones.
+ * Two rounds of comparisons that do not wait for each other, and no branch: it could not be foretold.
+ */
+static inline unsigned lower(const uint64_t *heads, unsigned max, uint64_t head)
 {
-	const uint64_t *p = heads;
+	unsigned n = 0;
 
-	if (n == 0)
-		return 0;
-	while (n > 1) {
-		unsigned half = n / 2;
-
-		p += half & (0u - (p[half - 1] < head)); /* no branch: it could not be foretold */
-		n -= half;
-	}
-	return (unsigned)(p - heads) + (*p < head);
+#pragma GCC unroll 8
+	for (unsigned i = 7; i < max - 1; i += 8)
+		n += heads[i] < head;
+	n = n * 8 < max - 8 ? n * 8 : max - 8;
+	heads += n;
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < 8; i++)
+		n += heads[i] < head;
+	return n;
 }
 
 /* Whether N bytes are equal; for short keys quicker than a call. */
@@ -305,7 +308,7 @@ static inline struct entry *leaf_lookup(const struct leaf *l, struct cairn_slice
 	if (key.len < l->node.skip)
 		return NULL;
 	head = head_of(key, l->node.skip);
-	low = lower(l->heads, n, head);
+	low = lower(l->heads, LEAF_MAX, head);
 	if (low == n || l->heads[low] != head)
 		return NULL;
 	if (low + 1 < n && l->heads[low + 1] == head) {
@@ -334,7 +337,7 @@ static inline unsigned leaf_place(const struct leaf *l, struct cairn_slice key)
 	if (c)
 		return c < 0 ? 0 : n;
 	head = head_of(key, l->node.skip);
-	low = lower(l->heads, n, head);
+	low = lower(l->heads, LEAF_MAX, head);
 	for (high = low; high < n && l->heads[high] == head; high++)
 		;
 	return leaf_among(l, low, high, key);
@@ -353,7 +356,8 @@ static inline unsigned inner_place(const struct inner *in, struct cairn_slice ke
 	if (c)
 		return c < 0 ? 0 : n - 1;
 	head = head_of(key, in->node.skip);
-	low = 1 + lower(in->heads + 1, n - 1, head);
+	low = lower(in->heads, INNER_MAX, head);
+	low = low ? low : 1;
 	for (high = low; high < n && in->heads[high] == head; high++)
 		;
 	while (low < high) {

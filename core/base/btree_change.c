@@ -11,24 +11,28 @@
 
 /* Change a node of the batch */
 
-static size_t skip_limit(size_t skip)
-{
-	return skip < UINT16_MAX ? skip : UINT16_MAX;
-}
-
 /* Say that the heads from N to MAX are not used. */
 static void no_heads(uint64_t *heads, unsigned n, unsigned max)
 {
 	memset(heads + n, 0xff, (max - n) * sizeof(*heads));
 }
 
+/* All keys of N lie between FIRST and LAST. */
+static void share(struct node *n, struct cairn_slice first, struct cairn_slice last)
+{
+	size_t skip = common(first, last);
+
+	n->skip = skip < UINT16_MAX ? (uint16_t)skip : UINT16_MAX;
+	memcpy(n->shared, first.data, n->skip < SHARED_MAX ? n->skip : SHARED_MAX);
+}
+
 static void leaf_heads(struct leaf *l)
 {
 	unsigned n = l->node.count;
 
-	l->node.skip = n < 2
-		? 0
-		: (uint16_t)skip_limit(common(entry_key(l->entries[0]), entry_key(l->entries[n - 1])));
+	l->node.skip = 0;
+	if (n > 1)
+		share(&l->node, entry_key(l->entries[0]), entry_key(l->entries[n - 1]));
 	for (unsigned i = 0; i < n; i++)
 		l->heads[i] = head_of(entry_key(l->entries[i]), l->node.skip);
 	no_heads(l->heads, n, LEAF_MAX);
@@ -38,9 +42,9 @@ static void inner_heads(struct inner *in)
 {
 	unsigned n = in->node.count;
 
-	in->node.skip = n < 3 ? 0
-			      : (uint16_t)skip_limit(common(separator_key(in->separators[1]),
-							    separator_key(in->separators[n - 1])));
+	in->node.skip = 0;
+	if (n > 2)
+		share(&in->node, separator_key(in->separators[1]), separator_key(in->separators[n - 1]));
 	in->heads[0] = 0;
 	for (unsigned i = 1; i < n; i++)
 		in->heads[i] = head_of(separator_key(in->separators[i]), in->node.skip);
@@ -133,6 +137,7 @@ static struct node *own(struct btree *t, struct node *n)
 		return NULL;
 	copy->count = n->count;
 	copy->skip = n->skip;
+	memcpy(copy->shared, n->shared, SHARED_MAX);
 	if (n->object.kind == LEAF) {
 		struct leaf *from = as_leaf(n), *to = as_leaf(copy);
 

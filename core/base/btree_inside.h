@@ -19,6 +19,7 @@
 #define INNER_MAX 40    /* children of an inner node: the same */
 #define NODE_BYTES 1000 /* about what a node takes */
 #define ENTRY_BYTES 384 /* of an entry are asked for at once: most have no more */
+#define SHARED_MAX 16
 #define DEPTH_MAX 16
 #define SLOTS 32 /* guards at the same time that need no lock */
 
@@ -49,8 +50,9 @@ struct separator {
  */
 struct node {
 	struct object object;
-	uint16_t count; /* entries or children */
-	uint16_t skip;  /* bytes that all keys here have in common */
+	uint16_t count;                   /* entries or children */
+	uint16_t skip;                    /* bytes that all keys here have in common */
+	unsigned char shared[SHARED_MAX]; /* the first of them */
 };
 
 struct leaf {
@@ -265,15 +267,15 @@ static inline bool same(const unsigned char *a, const unsigned char *b, size_t n
 	return !differ && le64_get(a + n - 8) == le64_get(b + n - 8);
 }
 
-/* How KEY compares with the bytes that all keys of a node share with ONE of them. */
-static inline int against_skip(struct cairn_slice key, struct cairn_slice one, size_t skip)
+/* How KEY compares with the bytes that all keys of N share with ONE of them, which is rarely looked at. */
+static inline int against_skip(const struct node *n, struct cairn_slice key, const unsigned char *one)
 {
-	if (key.len >= skip && same(key.data, one.data, skip))
-		return 0;
-	int c = cairn_slice_cmp(cairn_slice(key.data, key.len < skip ? key.len : skip),
-				cairn_slice(one.data, skip));
+	const unsigned char *shared = n->skip <= SHARED_MAX ? n->shared : one;
 
-	return c;
+	if (key.len >= n->skip && same(key.data, shared, n->skip))
+		return 0;
+	return cairn_slice_cmp(cairn_slice(key.data, key.len < n->skip ? key.len : n->skip),
+			       cairn_slice(shared, n->skip));
 }
 
 /* Ask for BYTES at P at once: whoever goes through them would wait for one line after the other. */
@@ -333,7 +335,7 @@ static inline unsigned leaf_place(const struct leaf *l, struct cairn_slice key)
 
 	if (n == 0)
 		return 0;
-	c = against_skip(key, entry_key(__atomic_load_n(&l->entries[0], __ATOMIC_ACQUIRE)), l->node.skip);
+	c = against_skip(&l->node, key, __atomic_load_n(&l->entries[0], __ATOMIC_ACQUIRE)->bytes);
 	if (c)
 		return c < 0 ? 0 : n;
 	head = head_of(key, l->node.skip);
@@ -352,7 +354,7 @@ static inline unsigned inner_place(const struct inner *in, struct cairn_slice ke
 
 	if (n <= 1)
 		return 0;
-	c = against_skip(key, separator_key(in->separators[1]), in->node.skip);
+	c = against_skip(&in->node, key, in->separators[1]->bytes);
 	if (c)
 		return c < 0 ? 0 : n - 1;
 	head = head_of(key, in->node.skip);

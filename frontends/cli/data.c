@@ -198,6 +198,9 @@ static void show_write(struct cli *c, const struct arguments *a, struct cairn_sl
 		if (value.len < cairn_field_u64(old, CAIRN_F_SIZE, value.len))
 			fprintf(stderr, "cairn: the old value has %llu bytes, too many to be returned\n",
 				(unsigned long long)cairn_field_u64(old, CAIRN_F_SIZE, 0));
+	} else if (cairn_field_bool(fields, CAIRN_F_SHORTENED, false)) {
+		fprintf(stderr,
+			"cairn: the write is done, but the value that was there is not known any more\n");
 	}
 }
 

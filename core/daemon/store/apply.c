@@ -84,11 +84,11 @@ static enum cairn_code do_once(struct work *w, unsigned op, const struct args *a
 {
 	struct request q;
 	bool done;
-	enum cairn_code code = requests_begin(w, a, &q, &done);
+	enum cairn_code code = requests_begin(w, op, a, &q, &done);
 
 	if (!done) {
 		code = do_command(w, op, a);
-		if (!w->s->stop.code)
+		if (!w->s->stop.code && !q.known_result)
 			requests_end(w, &q, index, code);
 	}
 	cairn_msg_u64(w->answer, CAIRN_F_APPLIED, index);

@@ -46,6 +46,11 @@ int past_oldest(struct past *p, uint64_t *revision);
 /* The last revision whose commit time is TIME_NS or before. 0 or -errno. */
 int past_by_time(struct past *p, uint64_t time_ns, uint64_t *revision);
 
+/* revert.c: a walk along KEY's history as the command W sees it; and the code for E, not -ENOENT, of one. */
+struct work;
+struct past past_of(struct work *w, struct cairn_slice key);
+enum cairn_code past_failed(struct work *w, int e, struct cairn_slice key);
+
 /* pins.c: whether somebody reads at REVISION, so that it is all there. */
 struct store;
 bool pins_hold(struct store *s, uint64_t revision);

@@ -1,7 +1,7 @@
 /*
  * The request table. A row holds when the client was last heard, the lowest sequence that it may still ask
- * about, and one entry for each result from there on. Results beyond REQUESTS_RESULT_BYTES keep their
- * revision only. A client that is forgotten raises a floor: commands that were born at or below it and are
+ * about, and one entry for each result from there on; of results beyond REQUESTS_RESULT_BYTES what again.c
+ * needs. A client that is forgotten raises a floor: commands that were born at or below it and are
  * not in the table may have been applied, so they are not applied again and their fate is UNKNOWN.
  */
 #include <errno.h>
@@ -13,8 +13,6 @@
 #define HEAD 24  /* last index, last time, lowest sequence */
 #define ENTRY 20 /* sequence, revision, length, code, flags */
 #define EVICT_STEP 4
-
-enum { ENTRY_SHORTENED = 1 << 0 };
 
 /* A client in memory, in the list by age and in the chain of its slot. */
 struct client {
@@ -295,8 +293,10 @@ enum cairn_code requests_evict(struct work *w)
 }
 
 /* Give the result E again. */
-static enum cairn_code again(struct work *w, const struct entry *e)
+static enum cairn_code again(struct work *w, const struct args *a, const struct entry *e)
 {
+	if (!e->code && e->flags & RESULT_SHORTENED)
+		return result_again(w, a, e->bytes, e->flags);
 	if (!e->code) {
 		cairn_msg_fields(w->answer, e->bytes);
 		return CAIRN_OK;
@@ -313,7 +313,8 @@ static enum cairn_code unknown(struct work *w, const char *why)
 			  "the command was not applied now; whether it was before is not known: %s", why);
 }
 
-enum cairn_code requests_begin(struct work *w, const struct args *a, struct request *q, bool *done)
+enum cairn_code requests_begin(struct work *w, unsigned op, const struct args *a, struct request *q,
+			       bool *done)
 {
 	struct cairn_slice id = a->body[CAIRN_F_CLIENT], rest;
 	struct entry e;
@@ -339,8 +340,14 @@ enum cairn_code requests_begin(struct work *w, const struct args *a, struct requ
 		uint64_t lowest = le64_get((const char *)q->body.data + 16);
 
 		for (rest = entries_of(q->body); entry_next(&rest, &e);)
-			if (e.sequence == q->sequence)
-				return again(w, &e);
+			if (e.sequence == q->sequence && e.flags & RESULT_SHORTENED &&
+			    result_is_read(op, a)) {
+				q->known_result = true;
+				*done = false;
+				return CAIRN_OK;
+			} else if (e.sequence == q->sequence) {
+				return again(w, a, &e);
+			}
 		if (q->sequence < lowest)
 			return unknown(w, "its result is no longer kept");
 		q->lowest = q->lowest > lowest ? q->lowest : lowest;
@@ -351,31 +358,25 @@ enum cairn_code requests_begin(struct work *w, const struct args *a, struct requ
 	return CAIRN_OK;
 }
 
-/* The entry for the result of this command into P, which has room; returns its length. */
+/* The entry for the result of this command into P, which has room; returns its length, 0 where the store has
+ * stopped. */
 static size_t make_entry(struct work *w, const struct request *q, enum cairn_code code, unsigned char *p)
 {
 	struct cairn_slice bytes = cairn_message_fields(cairn_msg_slice(w->answer));
-	struct cairn_msg reduced = { .data = p + ENTRY, .cap = REQUESTS_RESULT_BYTES + 1 };
-	uint8_t flags = 0;
+	unsigned flags = 0;
 
 	if (code) {
 		bytes = cairn_str(w->error->message);
 		bytes.len = bytes.len < REQUESTS_RESULT_BYTES ? bytes.len : REQUESTS_RESULT_BYTES;
-	} else if (bytes.len > REQUESTS_RESULT_BYTES) {
-		flags = ENTRY_SHORTENED;
-		if (cairn_field_find(bytes, CAIRN_F_SUCCEEDED, &(struct cairn_slice){ 0 }))
-			cairn_msg_bool(&reduced, CAIRN_F_SUCCEEDED,
-				       cairn_field_bool(bytes, CAIRN_F_SUCCEEDED, false));
-		cairn_msg_u64(&reduced, CAIRN_F_REVISION, w->s->meta.revision);
-		bytes = cairn_slice(p + ENTRY, reduced.len);
+	} else if (bytes.len > REQUESTS_RESULT_BYTES && result_reduce(w, &bytes, &flags)) {
+		return 0;
 	}
-	if (bytes.data != p + ENTRY)
-		memcpy(p + ENTRY, bytes.data, bytes.len);
+	memcpy(p + ENTRY, bytes.data, bytes.len);
 	le64_put(p, q->sequence);
 	le64_put(p + 8, code ? w->error->revision : w->s->meta.revision);
 	le16_put(p + 16, (uint16_t)bytes.len);
 	p[18] = (uint8_t)code;
-	p[19] = flags;
+	p[19] = (uint8_t)flags;
 	return ENTRY + bytes.len;
 }
 
@@ -424,6 +425,8 @@ enum cairn_code requests_end(struct work *w, const struct request *q, uint64_t i
 		m->clients++;
 	}
 	made = make_entry(w, q, code, body + n);
+	if (!made)
+		return work_stopped(w);
 	hash_add(&is, hash_two(q->row.key, cairn_slice(body + n, made)));
 	n += made;
 	le64_put(body, index);

@@ -19,6 +19,7 @@ struct request {
 	bool known;              /* the client has a row */
 	struct cairn_slice body; /* of the row */
 	uint64_t sequence, lowest, born;
+	bool known_result; /* it was done, only reads, and is done again for its answer */
 };
 
 struct requests *requests_new(void);
@@ -34,10 +35,23 @@ enum cairn_code requests_evict(struct work *w);
  * A command with a client begins. *DONE where it must not be applied: it was, and the answer (or the error,
  * whose code is returned) is the one it got; or its fate cannot be known.
  */
-enum cairn_code requests_begin(struct work *w, const struct args *a, struct request *q, bool *done);
+enum cairn_code requests_begin(struct work *w, unsigned op, const struct args *a, struct request *q,
+			       bool *done);
 /* It was applied at INDEX and ended with CODE; W has answer and error. Returns 0, or the store has stopped.
  */
 enum cairn_code requests_end(struct work *w, const struct request *q, uint64_t index, enum cairn_code code);
+
+/* again.c: results that are longer than REQUESTS_RESULT_BYTES. Flags of an entry: */
+enum {
+	RESULT_SHORTENED = 1 << 0,
+	RESULT_HAD_OLD = 1 << 1, /* a record that was replaced, which may be in the key's history */
+};
+/* What is kept of *ANSWER, in the memory of the batch. 0, or the store has stopped. */
+enum cairn_code result_reduce(struct work *w, struct cairn_slice *answer, unsigned *flags);
+/* Whether the command OP with A changes nothing, so that it can be done again. */
+bool result_is_read(unsigned op, const struct args *a);
+/* Give the answer to the repeated command with A, of which KEPT was kept. 0, or the store has stopped. */
+enum cairn_code result_again(struct work *w, const struct args *a, struct cairn_slice kept, unsigned flags);
 
 /* For check: the digest's terms of the request row KEY with BODY, added to SUM. 0 or -EUCLEAN. */
 int requests_digest(struct hash *sum, struct cairn_slice key, struct cairn_slice body);

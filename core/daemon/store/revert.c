@@ -21,7 +21,7 @@ static int get(void *arg, struct cairn_slice key, struct cairn_slice *body)
 	return e < 0 ? e : view_get(w->s, &row, body);
 }
 
-static struct past history_of(struct work *w, struct cairn_slice key)
+struct past past_of(struct work *w, struct cairn_slice key)
 {
 	const struct meta *m = &w->s->meta;
 
@@ -32,8 +32,7 @@ static struct past history_of(struct work *w, struct cairn_slice key)
 			      .most = 1 + (m->bulk_bytes - w->bytes) / STEP_COST };
 }
 
-/* The code for E, not -ENOENT, from a walk along KEY's history. */
-static enum cairn_code walk_failed(struct work *w, int e, struct cairn_slice key)
+enum cairn_code past_failed(struct work *w, int e, struct cairn_slice key)
 {
 	if (e == -E2BIG)
 		return work_charge(w, 0, w->s->meta.bulk_bytes + 1);
@@ -48,7 +47,7 @@ static enum cairn_code compacted(struct work *w, struct past *p, uint64_t revisi
 	int e = past_oldest(p, &oldest);
 
 	if (e < 0)
-		return walk_failed(w, e, p->key);
+		return past_failed(w, e, p->key);
 	cairn_fail(w->error, CAIRN_E_COMPACTED,
 		   "revision %llu is not kept any more; the oldest that is kept is %llu",
 		   (unsigned long long)revision, (unsigned long long)oldest);
@@ -66,7 +65,7 @@ static enum cairn_code is_complete(struct work *w, struct past *p, uint64_t revi
 				  (unsigned long long)revision, (unsigned long long)w->s->meta.revision);
 	e = past_complete(p, revision);
 	if (e < 0)
-		return walk_failed(w, e, p->key);
+		return past_failed(w, e, p->key);
 	return e ? CAIRN_OK : compacted(w, p, revision);
 }
 
@@ -128,7 +127,7 @@ enum cairn_code op_revert(struct work *w, const struct args *a)
 {
 	struct cairn_slice key = a->body[CAIRN_F_KEY];
 	uint64_t revision = args_u64(a, CAIRN_F_REVISION, 0);
-	struct past p = history_of(w, key);
+	struct past p = past_of(w, key);
 	char text[KEY_TEXT];
 	struct record old;
 	struct live l;
@@ -152,7 +151,7 @@ enum cairn_code op_revert(struct work *w, const struct args *a)
 	if (e == 0)
 		e = past_value(&p, &old);
 	if (e < 0)
-		return walk_failed(w, e, l.row.key);
+		return past_failed(w, e, l.row.key);
 	if (!l.found || l.r.head.revision != old.head.revision || l.r.head.ordinal != old.head.ordinal)
 		code = put_back(w, &l, &old);
 	if (!code)
@@ -235,7 +234,7 @@ struct reverted {
 static enum cairn_code revert_key(struct work *w, struct cairn_slice key, uint64_t revision,
 				  struct reverted *done)
 {
-	struct past p = history_of(w, key);
+	struct past p = past_of(w, key);
 	struct record old;
 	struct live l;
 	enum cairn_code code = live_load(w, key, &l);
@@ -250,7 +249,7 @@ static enum cairn_code revert_key(struct work *w, struct cairn_slice key, uint64
 	if (e == 0)
 		e = past_value(&p, &old);
 	if (e < 0 && e != -ENOENT)
-		return walk_failed(w, e, l.row.key);
+		return past_failed(w, e, l.row.key);
 	if (e == 0) {
 		*(l.found ? &done->replaced : &done->restored) += 1;
 		return put_back(w, &l, &old);
@@ -262,7 +261,7 @@ static enum cairn_code revert_key(struct work *w, struct cairn_slice key, uint64
 enum cairn_code op_revert_prefix(struct work *w, const struct args *a)
 {
 	uint64_t revision = args_u64(a, CAIRN_F_REVISION, 0);
-	struct past p = history_of(w, cairn_slice(NULL, 0));
+	struct past p = past_of(w, cairn_slice(NULL, 0));
 	struct reverted done = { 0 };
 	struct keys keys;
 	enum cairn_code code = is_complete(w, &p, revision);
@@ -327,7 +326,7 @@ static enum cairn_code purge_versions(struct work *w, const struct past *newest,
 /* Take KEY away with its history. *DONE is set where there was something of it. */
 static enum cairn_code purge_key(struct work *w, struct cairn_slice key, bool *done)
 {
-	struct past p = history_of(w, key);
+	struct past p = past_of(w, key);
 	struct cairn_slice body;
 	struct live l;
 	struct row row;
@@ -339,7 +338,7 @@ static enum cairn_code purge_key(struct work *w, struct cairn_slice key, bool *d
 	e = past_first(&p);
 	*done = e == 0;
 	if (e < 0)
-		return e == -ENOENT ? CAIRN_OK : walk_failed(w, e, l.row.key);
+		return e == -ENOENT ? CAIRN_OK : past_failed(w, e, l.row.key);
 	code = purge_versions(w, &p, p.record);
 	if (!code && l.found)
 		code = live_purge(w, &l);

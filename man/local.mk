@@ -1,6 +1,6 @@
 dist_man_MANS += %D%/cairn-protocol.7 %D%/cairn.3
 EXTRA_DIST += %D%/example.c
-dist_man_MANS += %D%/cairnd.8 %D%/cairnd.conf.5
+dist_man_MANS += %D%/cairn.bash.7 %D%/cairnd.8 %D%/cairnd.conf.5
 
 # The tables of cairn-protocol(7) come from the rows of the program; t/4000-control.bats compares them, this renews them.
 check_PROGRAMS += %D%/protocol-tables

@@ -16,7 +16,7 @@ check_PROGRAMS += t/unit/u-cli
 TESTS += t/unit/u-cli
 t_unit_u_cli_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/frontends/cli
 t_unit_u_cli_LDADD = libcli.la libclient.la libjson.la libstream.la libbase.la $(EDIT_LIBS) $(JANSSON_LIBS)
-BATS += t/6090-watch.bats t/6040-snapshot.bats t/6050-export.bats t/6070-upkeep.bats t/6000-cli-data.bats t/6010-cli-show.bats t/6020-cli-shell.bats t/6030-cli-mount.bats t/6060-cli-past.bats t/6100-sandbox.bats
+BATS += t/6090-watch.bats t/6040-snapshot.bats t/6050-export.bats t/6070-upkeep.bats t/6000-cli-data.bats t/6010-cli-show.bats t/6020-cli-shell.bats t/6030-cli-mount.bats t/6060-cli-past.bats t/6100-sandbox.bats t/6110-cairn-bash.bats
 
 dist_man_MANS += man/cairn.1
 bashcompletiondir = $(datadir)/bash-completion/completions

@@ -4,7 +4,7 @@ libdaemon_la_SOURCES = %D%/loop.c %D%/loop.h %D%/pool.c %D%/pool.h %D%/log.c %D%
 	%D%/node.c %D%/node.h %D%/stamp.c %D%/stamp.h %D%/shard.c %D%/shard.h %D%/overlay.c %D%/overlay.h %D%/volume.c %D%/volume.h %D%/volumes.h \
 	%D%/volume_parameters.c %D%/volume_folder.c %D%/volume_row.c %D%/volume_change.c %D%/volume_retry.c \
 	%D%/volume_flush.c %D%/volume_start.c \
-	%D%/offline.c %D%/offline_journal.c %D%/offline.h
+	%D%/offline.c %D%/offline_journal.c %D%/offline_mend.c %D%/offline.h
 libdaemon_la_CPPFLAGS = $(DAEMON_CPPFLAGS) $(INIH_CFLAGS)
 libdaemon_la_LIBADD = $(UV_LIBS) $(INIH_LIBS)
 
@@ -45,7 +45,7 @@ t_lib_wallclock_la_SOURCES = t/lib/wallclock.c
 t_lib_wallclock_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
 
 BATS += t/6100-expiry.bats
-BATS += t/1000-daemon.bats t/1010-settings.bats t/1020-volumes.bats t/3000-replication-none.bats t/3010-journal.bats t/3020-journal-files.bats
+BATS += t/1000-daemon.bats t/1010-settings.bats t/1020-volumes.bats t/3000-replication-none.bats t/3010-journal.bats
 dist_doc_DATA += %D%/examples/laptop.conf %D%/examples/server.conf %D%/examples/cache.conf
 
 check_PROGRAMS += t/lib/crashload

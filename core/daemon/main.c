@@ -52,9 +52,8 @@ static const struct plain_option {
 	{ "exit-with-parent", OPT_EXIT_WITH_PARENT, NULL,
 	  "end cleanly when the process that started this one ends" },
 	{ "check", OPT_CHECK, NULL,
-	  "read all volumes in the data folder, say whether they are sound, and end" },
-	{ "repair", OPT_REPAIR, NULL,
-	  "the same, and make those that are damaged anew from what is valid in them" },
+	  "read the journal and all volumes in the data folder, say whether they are sound, and end" },
+	{ "repair", OPT_REPAIR, NULL, "the same, and make what is damaged anew from what is valid in it" },
 	{ "journal-check", OPT_JOURNAL_CHECK, NULL,
 	  "read all of the journal, say whether it is sound, and end" },
 	{ "journal-dump", OPT_JOURNAL_DUMP, "HOW",
@@ -508,18 +507,20 @@ static enum cairn_code run_offline(struct daemon *d, const struct options *o, st
 		return code;
 	log_levels_set(d->log, "warn", error); /* what is said stands on standard output */
 	code = node_open(&d->node, d->settings, d->log, error);
+	d->node.offline = true;
 	d->node.metrics = metrics_new();
 	if (!code && !d->node.metrics)
 		code = cairn_fail(error, CAIRN_E_INTERNAL, "no memory");
 	if (!code && o->journal_dump)
 		code = offline_journal_dump(&d->node, o->journal_dump, error);
 	else if (!code && o->journal_check)
-		code = offline_journal_check(&d->node, error);
+		code = offline_journal_open(&d->node, error);
 	else if (!code)
 		code = offline_run(&d->node, o->repair, error);
 	pool_free(d->node.pool);
 	d->node.pool = NULL;
 	volumes_close(&d->node);
+	journal_close(d->node.journal);
 	node_close(&d->node);
 	metrics_free(d->node.metrics);
 	return code;

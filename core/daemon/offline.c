@@ -14,12 +14,12 @@
 #include <time.h>
 #include <unistd.h>
 #include "files.h"
+#include "journal.h"
 #include "offline.h"
 #include "snapshot.h"
 #include "volume.h"
 #include "banned.h"
 
-#define LOST "lost+found"
 #define NEW ".new"   /* behind a folder's name, while it is being made */
 #define COPY ".copy" /* behind a folder's name, while the engine repairs a copy of it */
 
@@ -146,12 +146,29 @@ static int copy_files(const char *from, int volumes, const char *to)
 	return r;
 }
 
+/* What the journal has of V. */
+static struct store_log log_of(const struct volume *v)
+{
+	struct journal_shard *s =
+		v->node->journal ? journal_attach(v->node->journal, shard_id(v->folder)) : NULL;
+	struct store_log log = { 0 };
+	struct journal_extent x;
+
+	if (!s)
+		return log;
+	x = journal_extent(s);
+	if (x.first <= x.last)
+		log = (struct store_log){ { x.first - 1, x.last_term }, { x.last, x.last_term } };
+	return log;
+}
+
 /* The valid rows of V's folder into a new one beside it. */
 static enum cairn_code salvage(struct offline *o, struct volume *v, const char *path, const char *new_path,
 			       struct store_salvaged *result, struct cairn_error *error)
 {
 	struct engine from = { 0 }, to = { 0 };
 	struct store_settings settings;
+	struct store_log log = log_of(v);
 	enum cairn_code code = volume_settings(v, &settings, error);
 
 	if (!code)
@@ -159,7 +176,7 @@ static enum cairn_code salvage(struct offline *o, struct volume *v, const char *
 	if (!code)
 		code = volume_engine(v, new_path, &to, error);
 	if (!code)
-		code = store_salvage(&from, &to, &settings, lost, o, result, error);
+		code = store_salvage(&from, &to, &settings, &log, lost, o, result, error);
 	if (to.handle)
 		engine_close(&to);
 	if (from.handle)
@@ -216,31 +233,30 @@ static int change_places(int volumes, int lost_fd, const char *folder, const cha
 	return 0;
 }
 
-/* The list of what is lost, opened in lost+found; *FD is that folder. */
-static enum cairn_code open_list(struct offline *o, const char *aside, int *fd, struct cairn_error *error)
+enum cairn_code offline_list_open(const struct node *n, const char *aside, FILE **f, int *fd,
+				  struct cairn_error *error)
 {
 	char name[512];
 	int list = -1;
 
-	if (mkdirat(o->n->data_fd, LOST, 0700) < 0 && errno != EEXIST)
+	if (mkdirat(n->data_fd, OFFLINE_LOST, 0700) < 0 && errno != EEXIST)
 		*fd = -1;
 	else
-		*fd = openat(o->n->data_fd, LOST, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		*fd = openat(n->data_fd, OFFLINE_LOST, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	snprintf(name, sizeof(name), "%s.lost", aside);
 	if (*fd >= 0)
 		list = openat(*fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	o->list = list >= 0 ? fdopen(list, "w") : NULL;
-	return o->list ? CAIRN_OK
-		       : cairn_fail(error, cairn_error_from_errno(errno), "%s/%s cannot be written: %s",
-				    o->n->data_dir, LOST, strerror(errno));
+	*f = list >= 0 ? fdopen(list, "w") : NULL;
+	return *f ? CAIRN_OK
+		  : cairn_fail(error, cairn_error_from_errno(errno), "%s/%s cannot be written: %s",
+			       n->data_dir, OFFLINE_LOST, strerror(errno));
 }
 
-static enum cairn_code close_list(struct offline *o, struct cairn_error *error)
+enum cairn_code offline_list_close(FILE *f, struct cairn_error *error)
 {
-	bool good = fflush(o->list) == 0 && fsync(fileno(o->list)) == 0;
+	bool good = fflush(f) == 0 && fsync(fileno(f)) == 0;
 
-	good = fclose(o->list) == 0 && good;
-	o->list = NULL;
+	good = fclose(f) == 0 && good;
 	return good ? CAIRN_OK
 		    : cairn_fail(error, CAIRN_E_FULL, "the list of what is lost cannot be written");
 }
@@ -252,10 +268,10 @@ static void say(const struct volume *v, const struct node *n, const struct store
 	printf("%s: repaired: %llu keys kept", v->name, (unsigned long long)r->keys);
 	if (r->before > r->keys)
 		printf(" of %llu", (unsigned long long)r->before);
-	printf("; the damaged files are in %s/%s/%s\n", n->data_dir, LOST, aside);
+	printf("; the damaged files are in %s/%s/%s\n", n->data_dir, OFFLINE_LOST, aside);
 	if (r->lost)
 		printf("%s: %llu things were lost: %s/%s/%s.lost\n", v->name, (unsigned long long)r->lost,
-		       n->data_dir, LOST, aside);
+		       n->data_dir, OFFLINE_LOST, aside);
 }
 
 static enum cairn_code repair(struct offline *o, struct unsound *u, struct cairn_error *error)
@@ -277,7 +293,7 @@ static enum cairn_code repair(struct offline *o, struct unsound *u, struct cairn
 	snprintf(new_folder, sizeof(new_folder), "%s" NEW, v->folder);
 	snprintf(new_path, sizeof(new_path), "%s/%s", volumes_path(o->n, &volumes), new_folder);
 	snprintf(aside, sizeof(aside), "%s-%lld", v->folder, (long long)time(NULL));
-	code = open_list(o, aside, &lost_fd, error);
+	code = offline_list_open(o->n, aside, &o->list, &lost_fd, error);
 	r = code ? 0 : folder_remove(volumes, new_folder); /* of a repair that was interrupted */
 	if (!code && (r < 0 || mkdirat(volumes, new_folder, 0700) < 0))
 		code = cairn_fail(error, cairn_error_from_errno(r < 0 ? -r : errno), "%s cannot be made",
@@ -286,8 +302,9 @@ static enum cairn_code repair(struct offline *o, struct unsound *u, struct cairn
 		code = salvage(o, v, path, new_path, &result, error);
 	if (code == CAIRN_E_CORRUPT && o->list)
 		code = salvage_copy(o, v, path, new_folder, &result, error);
-	if (o->list && close_list(o, code ? NULL : error) && !code)
+	if (o->list && offline_list_close(o->list, code ? NULL : error) && !code)
 		code = CAIRN_E_FULL;
+	o->list = NULL;
 	if (!code) {
 		r = change_places(volumes, lost_fd, v->folder, new_folder, aside);
 		if (r < 0)
@@ -348,12 +365,40 @@ static enum cairn_code settle(struct offline *o, bool mend, struct cairn_error *
 	return code;
 }
 
+/* Look at the journal, as a start would; what is read of the volumes is seen through it from here on. Where
+ * it is damaged they are looked at without it, *DAMAGE says how, and MEND makes it anew. */
+static enum cairn_code look_at_journal(struct node *n, bool mend, struct cairn_error *damage,
+				       struct cairn_error *error)
+{
+	enum cairn_code code = offline_journal_open(n, damage);
+
+	if (code == CAIRN_E_NOT_FOUND) {
+		printf("%s\n", damage->message);
+		*damage = (struct cairn_error){ 0 };
+		return CAIRN_OK;
+	}
+	if (code != CAIRN_E_CORRUPT) {
+		*error = *damage;
+		return code;
+	}
+	printf("journal: corrupt: %s\n", damage->message);
+	if (!mend)
+		return CAIRN_OK;
+	*damage = (struct cairn_error){ 0 };
+	code = offline_journal_repair(n, error);
+	return code ? code : offline_journal_open(n, error);
+}
+
 enum cairn_code offline_run(struct node *n, bool mend, struct cairn_error *error)
 {
 	struct offline o = { .n = n, .last = &o.first };
-	enum cairn_code code = look(&o, error);
-	bool again = mend && o.first && o.first->v == volumes_system(n); /* the others are known behind it */
+	struct cairn_error damage = { 0 };
+	enum cairn_code code = look_at_journal(n, mend, &damage, error);
+	bool again;
 
+	if (!code)
+		code = look(&o, error);
+	again = mend && o.first && o.first->v == volumes_system(n); /* the others are known behind it */
 	if (!code)
 		code = settle(&o, mend, error);
 	if (!code && again) {
@@ -361,6 +406,10 @@ enum cairn_code offline_run(struct node *n, bool mend, struct cairn_error *error
 		code = look(&o, error);
 		if (!code)
 			code = settle(&o, mend, error);
+	}
+	if (!code && damage.code) {
+		*error = damage;
+		code = damage.code;
 	}
 	return code;
 }

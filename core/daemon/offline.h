@@ -2,7 +2,10 @@
 #ifndef OFFLINE_H
 #define OFFLINE_H
 
+#include <stdio.h>
 #include "node.h"
+
+#define OFFLINE_LOST "lost+found" /* in the data folder */
 
 /* Whether DATA is the data folder of a node at all: NOT_FOUND. */
 enum cairn_code offline_is_node(const char *data, struct cairn_error *error);
@@ -14,11 +17,23 @@ enum cairn_code offline_is_node(const char *data, struct cairn_error *error);
  */
 enum cairn_code offline_run(struct node *n, bool repair, struct cairn_error *error);
 
-/* Look at the journal of N: a line on standard output where it is sound, else CORRUPT with file and offset.
- */
-enum cairn_code offline_journal_check(struct node *n, struct cairn_error *error);
-/* Print all that stands in it, HOW says how: "text" or "json", then ",values" and ",volume=NAME". What is
- * damaged is printed as such, and then CORRUPT. */
+/* Print all that stands in the journal of N, HOW says how: "text" or "json", then ",values" and
+ * ",volume=NAME". What is damaged is printed as such, and then CORRUPT. */
 enum cairn_code offline_journal_dump(struct node *n, const char *how, struct cairn_error *error);
+
+/* Open the journal of N for reading, as N's, and say on standard output that it is sound. NOT_FOUND, CORRUPT.
+ */
+enum cairn_code offline_journal_open(struct node *n, struct cairn_error *error);
+/*
+ * The journal of N, which is not open, is damaged: print what will be done, write what is whole and follows
+ * on what the engines have into a new one, and put that in its place. The damaged one goes to lost+found,
+ * with a list of what is lost.
+ */
+enum cairn_code offline_journal_repair(struct node *n, struct cairn_error *error);
+
+/* Begin the list ASIDE.lost in lost+found, whose descriptor is *FD; the caller closes both. */
+enum cairn_code offline_list_open(const struct node *n, const char *aside, FILE **f, int *fd,
+				  struct cairn_error *error);
+enum cairn_code offline_list_close(FILE *f, struct cairn_error *error);
 
 #endif

@@ -28,26 +28,25 @@ struct dump {
 	struct cairn_error *error;
 };
 
-enum cairn_code offline_journal_check(struct node *n, struct cairn_error *error)
+enum cairn_code offline_journal_open(struct node *n, struct cairn_error *error)
 {
 	char path[4096];
 	struct journal_options o = { .folder = path, .read_only = true };
 	struct cairn_error notice;
 	struct journal_facts facts;
-	struct journal *j;
 	enum cairn_code code;
 
 	node_journal_path(n, path, sizeof(path));
-	code = journal_open(&j, &o, &notice, error);
+	code = journal_open(&n->journal, &o, &notice, error);
 	if (code)
 		return code;
-	journal_facts(j, &facts);
+	journal_facts(n->journal, &facts);
 	if (notice.message[0])
 		printf("%s\n", notice.message);
 	printf("%s: sound: %llu segments, %llu bytes, newest batch %llu\n", path,
 	       (unsigned long long)facts.segments, (unsigned long long)facts.segment_bytes,
 	       (unsigned long long)facts.sequence);
-	journal_close(j);
+	fflush(stdout);
 	return CAIRN_OK;
 }
 
@@ -259,7 +258,7 @@ enum cairn_code offline_journal_dump(struct node *n, const char *how, struct cai
 	if (!code)
 		code = (enum cairn_code)journal_inspect(path, &v, error);
 	if (!code && d.damaged)
-		code = offline_journal_check(n, error);
+		code = offline_journal_open(n, error);
 	buffer_free(&d.out);
 	cairn_msg_free(&d.safe);
 	return code;

@@ -131,7 +131,7 @@ static void release(struct shard *s)
 	arg = s->closed_arg;
 	if (s->instance)
 		s->module->close(s->instance);
-	if (s->store && s->journal && !s->stopped)
+	if (s->store && s->journal && !s->stopped && !s->node->offline)
 		flush(s);
 	if (s->store)
 		store_close(s->store);
@@ -274,7 +274,7 @@ static void hold_back(struct shard *s)
 {
 	struct overlay_facts facts;
 
-	if (!s->journal)
+	if (!s->journal || s->node->offline)
 		return;
 	overlay_facts(&s->engine, &facts);
 	if (facts.bytes > HOLD_BYTES)

@@ -156,7 +156,7 @@ enum cairn_code volumes_open(struct node *n, struct cairn_error *error)
 	code = open_system(n, error);
 	if (!code)
 		code = volumes_open_rows(n, error);
-	if (code)
+	if (code || n->offline)
 		return code;
 	volumes_settle_folders(n);
 	if (n->journal) {

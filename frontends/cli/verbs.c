@@ -699,9 +699,11 @@ const struct verb verbs[] = {
 	  .page = "Every row, every chunk of a value and every count is looked at; the volume serves on "
 		  "meanwhile. "
 		  "Nothing is changed. The first row that is wrong is the error corrupt (exit status 9).\n\n"
-		  "With --dir the volumes of a node whose daemon does not run are read. They are opened as "
-		  "the "
-		  "daemon opens them, which finishes what a crash has left.\n\n"
+		  "With --dir the journal and the volumes of a node whose daemon does not run are read. What "
+		  "only "
+		  "the journal has of a volume counts. Engines are opened as the daemon opens them, which "
+		  "may "
+		  "finish what a crash has left of their files.\n\n"
 		  "  cairn check\n  cairn check --dir /var/lib/cairn",
 	  .options = check_options,
 	  .most = 1,
@@ -711,13 +713,16 @@ const struct verb verbs[] = {
 	  .aliases = "",
 	  .group = "upkeep",
 	  .synopsis = "--dir DATA",
-	  .help = "make damaged volumes anew from what is valid in them",
-	  .page = "DATA is the data folder of a node whose daemon does not run. Volumes that are sound are "
-		  "left "
-		  "alone. Of a damaged one every valid row goes into a new volume; the damaged files are "
-		  "kept in "
-		  "DATA/lost+found, with a list of what could not be kept. 'cairn check --dir' says "
-		  "beforehand what is wrong.",
+	  .help = "make damaged volumes and a damaged journal anew from what is valid in them",
+	  .page = "DATA is the data folder of a node whose daemon does not run. What is sound is left alone. "
+		  "Of a "
+		  "damaged volume every valid row goes into a new one. Of a damaged journal every whole "
+		  "entry is "
+		  "kept that follows on what the volume's engine has; the plan is printed first. The damaged "
+		  "files "
+		  "are kept in DATA/lost+found, with a list of what is lost. 'cairn check --dir' says "
+		  "beforehand "
+		  "what is wrong.",
 	  .options = check_options,
 	  .run = verb_repair },
 	{ .name = "compact",

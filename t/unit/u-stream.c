@@ -427,7 +427,9 @@ static void salvaged(const char *name)
 			random_command(&h);
 		damage_rows(&h, i % 8);
 		store_close(b.store);
-		if (store_salvage(&h.engine, &b.engine, &house_settings, note_lost, &list, &result, &b.error))
+		if (store_salvage(&h.engine, &b.engine, &house_settings,
+				  &(struct store_log){ .last = { 0, 0 } }, note_lost, &list, &result,
+				  &b.error))
 			bail("%u: %s", i, b.error.message);
 		if (store_open(&b.store, &b.engine, &b.settings, &b.error))
 			bail("%u: %s", i, b.error.message);

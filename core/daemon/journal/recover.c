@@ -147,6 +147,7 @@ static enum cairn_code damaged(struct recovery *r, const struct segment *later, 
 		   "has batch %llu at offset %llu)",
 		   r->j->folder, name, (unsigned long long)r->last_at, other, (unsigned long long)sequence,
 		   (unsigned long long)at);
+	cairn_hint(r->error, "'cairn repair --dir DATA' keeps what is whole in it, and all damaged files");
 	return CAIRN_E_CORRUPT;
 }
 

@@ -21,6 +21,7 @@ struct salvage {
 	bool checksums; /* rows of FROM end with one */
 	struct meta meta;
 	bool has_meta;
+	const struct store_log *log;
 	store_lost_fn *lost;
 	void *arg;
 	struct store_salvaged *result;
@@ -227,6 +228,28 @@ static enum cairn_code read_old_meta(struct salvage *s, const struct store_setti
 	return CAIRN_OK;
 }
 
+/* Where the new store stands, so that it can go on with the log. */
+static void place(struct salvage *s)
+{
+	const struct store_log *log = s->log;
+	struct cairn_position *at = &s->meta.position;
+	char what[100];
+
+	if (!log->last.index || (s->has_meta && at->index >= log->before.index))
+		return;
+	if (s->has_meta) {
+		snprintf(what, sizeof(what), "commands %llu to %llu", (unsigned long long)at->index + 1,
+			 (unsigned long long)log->before.index);
+		tell(s, what, cairn_slice(NULL, 0), "neither the store nor the journal has them");
+		*at = log->before;
+		return;
+	}
+	snprintf(what, sizeof(what), "commands %llu to %llu", (unsigned long long)log->before.index + 1,
+		 (unsigned long long)log->last.index);
+	tell(s, what, cairn_slice(NULL, 0), "those of them that the rows do not show");
+	*at = log->last;
+}
+
 /* The meta row, by what was kept. */
 static enum cairn_code finish(struct salvage *s)
 {
@@ -244,13 +267,14 @@ static enum cairn_code finish(struct salvage *s)
 	m->next_chunk += !m->next_chunk;
 	m->next_file_id += !m->next_file_id;
 	m->revision = l->newest > m->revision ? l->newest : m->revision;
+	place(s);
 	m->position.index += !m->position.index;
 	return load_end(l, m);
 }
 
 enum cairn_code store_salvage(struct engine *from, struct engine *to, const struct store_settings *otherwise,
-			      store_lost_fn *lost, void *arg, struct store_salvaged *result,
-			      struct cairn_error *error)
+			      const struct store_log *log, store_lost_fn *lost, void *arg,
+			      struct store_salvaged *result, struct cairn_error *error)
 {
 	struct salvage *s = calloc(1, sizeof(*s));
 	enum cairn_code code;
@@ -263,6 +287,7 @@ enum cairn_code store_salvage(struct engine *from, struct engine *to, const stru
 		return cairn_fail(error, CAIRN_E_INTERNAL, "no memory left to repair a store");
 	}
 	s->from = from;
+	s->log = log;
 	s->lost = lost;
 	s->arg = arg;
 	s->result = result;

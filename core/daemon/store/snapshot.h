@@ -71,6 +71,12 @@ enum cairn_code store_flush_into(struct store *s, struct engine *to, struct cair
  * why. */
 typedef void store_lost_fn(void *arg, const char *what, struct cairn_slice key, const char *why);
 
+/* What a log holds that stands beside the store: the positions before its first command and of its last one.
+ * Zeros: nothing. */
+struct store_log {
+	struct cairn_position before, last;
+};
+
 struct store_salvaged {
 	uint64_t keys;   /* that were kept */
 	uint64_t lost;   /* rows that were left out or made anew, each told */
@@ -79,11 +85,12 @@ struct store_salvaged {
 
 /*
  * Fill the empty engine TO with all rows of FROM that are valid, and make anew what follows from them;
- * uploads under way are left out. Without a meta row the settings are those of OTHERWISE. CORRUPT where FROM
+ * uploads under way are left out. Without a meta row the settings are those of OTHERWISE, and all of LOG
+ * counts as applied; where the store stands before LOG begins, what lies between is lost. CORRUPT where FROM
  * cannot be read to its end; UNSUPPORTED for a newer format.
  */
 enum cairn_code store_salvage(struct engine *from, struct engine *to, const struct store_settings *otherwise,
-			      store_lost_fn *lost, void *arg, struct store_salvaged *result,
-			      struct cairn_error *error);
+			      const struct store_log *log, store_lost_fn *lost, void *arg,
+			      struct store_salvaged *result, struct cairn_error *error);
 
 #endif

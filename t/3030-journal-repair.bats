@@ -1,0 +1,173 @@
+#!/usr/bin/env bats
+# check --dir and repair --dir of a node whose journal holds what the engines have not got yet, or is damaged.
+# shellcheck disable=SC2154  # $output and $status are bats'
+
+setup() {
+  load lib/cairn.bash
+  requires_engine leveldb
+  requires_program cairn
+  requires_program jq
+  cairn_node -o volume.engine=leveldb
+  data=$cairn_root/n1/data
+}
+
+flip() { # FILE OFFSET: flip the lowest bit of that byte
+  local byte
+  byte=$(od -An -tu1 -j "$2" -N 1 "$1")
+  printf "\\x$(printf %02x $((byte ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+# only_in_journal [HOW]: keys k1 to k6, the node ended by HOW, and then the engine as it was before them: they are
+# in the journal alone.
+only_in_journal() {
+  cairn put k0 v0
+  cairn_stop
+  cp -a "$data/volumes" "$cairn_root/before"
+  cairn_start
+  for i in {1..6}; do cairn put "k$i" "v$i"; done
+  "${1:-cairn_kill}"
+  rm -r "$data/volumes"
+  mv "$cairn_root/before" "$data/volumes"
+}
+
+# The file and the offset of the batch that has the put of KEY.
+place() {
+  cairn --json journal dump --dir "$data" | jq -rs --arg key "$1" '(map(select(.args.key? == $key)) | last.batch) as $b |
+    map(select(.at != null and .batch == $b)) | last | "\(.segment) \(.at)"'
+}
+
+# Damage the batch with the put of KEY.
+damage() {
+  read -r segment at < <(place "$1")
+  file=$data/journal/$segment
+  flip "$file" $((at + 120))
+}
+
+@test "check of a folder sees what the journal alone has" {
+  only_in_journal
+  before=$(cat "$data"/journal/* | sha256sum)
+  run cairn check --dir "$data"
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+  [[ $output == *"$data/journal: sound: "* && $output == *"main: sound: 7 keys "* ]] || { echo "$output"; false; }
+  run cairn repair --dir "$data"
+  [ "$status" -eq 0 ]
+  [ ! -e "$data/lost+found" ]
+  [ "$(cat "$data"/journal/* | sha256sum)" = "$before" ]
+  cairn_start
+  [ "$(cairn get k6)" = v6 ]
+}
+
+@test "a volume that was being made when its node died is there after a check" {
+  cairn volume create second --engine leveldb
+  cairn put -V second k v
+  cairn_kill
+  cairn check --dir "$data"
+  cairn_start
+  [ "$(cairn get -V second k)" = v ]
+}
+
+@test "damage in what the engines have costs nothing" {
+  for i in {1..6}; do cairn put "k$i" "v$i"; done
+  cairn_stop
+  damage k3
+  run cairn check --dir "$data"
+  [ "$status" -eq 9 ]
+  [[ $output == *"journal: corrupt: the journal $file is damaged at offset $at"* && $output == *"main: sound: 6 keys"* ]] || { echo "$output"; false; }
+  was=$(sha256sum <"$file")
+  run cairn repair --dir "$data"
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+  [[ $output == *"plan: no gap is left"*"journal: repaired"* ]] || { echo "$output"; false; }
+  [ "$(cat "$data"/lost+found/journal-*[0-9]/"${file##*/}" | sha256sum)" = "$was" ]
+  cairn check --dir "$data"
+  cairn_start
+  for i in {1..6}; do [ "$(cairn get "k$i")" = "v$i" ]; done
+  cairn put k7 v7
+  cairn_kill
+  cairn_start
+  [ "$(cairn get k7)" = v7 ]
+}
+
+@test "damage in what the engines have not got: what follows on them is kept, the rest is listed" {
+  only_in_journal
+  damage k3
+  run cairn repair --dir "$data"
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+  [[ $output == *"${file##*/}: 512 bytes at offset $at cannot be read: batch "* ]] || { echo "$output"; false; }
+  [[ $output == *"plan: main: 4 entries are lost, listed in journal-"* ]] || { echo "$output"; false; }
+  [[ $output == *"plan: main: entries 2 to 3 are kept"*"main: sound: 3 keys"* ]] || { echo "$output"; false; }
+  run cat "$data"/lost+found/journal-*.lost
+  [[ $output == *"main: entry 4: damaged, and"* && $output == *"main: entry 5: put k4: what comes before it is lost"* ]] || { echo "$output"; false; }
+  cairn_start
+  [ "$(cairn get k2)" = v2 ]
+  for i in 3 4 5 6; do
+    run cairn get "k$i"
+    [ "$status" -eq 1 ]
+  done
+  cairn put k3 again
+  cairn_kill
+  cairn_start
+  [ "$(cairn get k3)" = again ]
+}
+
+@test "damage of the newest batch that was synced" {
+  only_in_journal cairn_stop # which marks it as synced
+  damage k6
+  run cairn repair --dir "$data"
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+  grep 'it seems to hold entry 7 of main: put' "$data"/lost+found/journal-*.lost
+  cairn_start
+  [ "$(cairn get k5)" = v5 ]
+  run cairn get k6
+  [ "$status" -eq 1 ]
+}
+
+@test "a torn tail needs no repair" {
+  only_in_journal
+  read -r segment at < <(place k6)
+  truncate -s $((at + 100)) "$data/journal/$segment"
+  run cairn check --dir "$data"
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+  [[ $output == *"its end was torn off by a crash: cut at offset $at"*"main: sound: 6 keys"* ]] || { echo "$output"; false; }
+  cairn repair --dir "$data"
+  [ ! -e "$data/lost+found" ]
+  cairn_start
+  [ "$(cairn get k5)" = v5 ]
+}
+
+@test "an engine is repaired, and the journal goes on from it" {
+  for i in {1..5}; do head -c 3000 /dev/urandom | cairn put "r$i" -; done
+  cairn_stop && cairn_start && cairn_stop # into a table
+  cairn_start
+  only_in_journal
+  flip "$(echo "$data"/volumes/main-*/*.ldb | tr ' ' '\n' | tail -n 1)" 2000
+  run cairn repair --dir "$data"
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+  [[ $output == *"main: repaired: "* ]] || { echo "$output"; false; }
+  cairn_start
+  for i in {1..6}; do [ "$(cairn get "k$i")" = "v$i" ]; done
+  cairn check
+}
+
+@test "an engine that stands before the journal begins is repaired, and the gap is listed" {
+  cairn put k0 v0
+  cairn_stop
+  cp -a "$data/volumes" "$cairn_root/before"
+  cairn_start
+  for i in 1 2 3; do cairn put "k$i" v; done
+  cairn_stop && cairn_start
+  for i in 4 5; do cairn put "k$i" v; done
+  cairn_kill
+  rm -r "$data/volumes"
+  mv "$cairn_root/before" "$data/volumes"
+  for file in $(ls "$data"/journal/*.seg | head -n -1); do rm "$file"; done
+  run cairn check --dir "$data"
+  [ "$status" -eq 9 ]
+  [[ $output == *"the engine stands at entry 1 and the journal begins at entry 5"* ]] || { echo "$output"; false; }
+  run cairn repair --dir "$data"
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+  grep 'commands 2 to 4: neither the store nor the journal has them' "$data"/lost+found/main-*.lost
+  cairn_start
+  [ "$(cairn get k0)" = v0 ]
+  [ "$(cairn get k5)" = v ]
+  cairn check
+}

@@ -126,3 +126,18 @@ expiry() { cairn --json ttl "$1" | jq -r .expiry; }
   wait -n; wait -n; wait -n; wait -n
   [ "$(cairn get c)" = 200 ]
 }
+
+@test "export and import keep the time" {
+  cairn_node
+  cairn put --ttl 1h a/k v
+  head -c 200000 /dev/zero | cairn put --ttl 2h a/long -
+  before="$(expiry a/k) $(expiry a/long)"
+  cairn export a/ >"$cairn_root/lines"
+  cairn del -r a/
+  cairn import <"$cairn_root/lines"
+  [ "$(expiry a/k) $(expiry a/long)" = "$before" ]
+  cairn snapshot save "$cairn_root/snap"
+  cairn snapshot restore --volume copy --engine memory "$cairn_root/snap"
+  [ "$(cairn --json -V copy ttl a/long | jq -r .expiry)" = "${before#* }" ]
+  cairn -V copy check
+}

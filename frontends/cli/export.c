@@ -43,7 +43,7 @@ static bool print(struct export *e)
 /* What of the record ROW is not its value. */
 static void begin_line(struct export *e, struct cairn_slice row)
 {
-	static const unsigned kept[] = { CAIRN_F_KEY, CAIRN_F_ATTRIBUTES };
+	static const unsigned kept[] = { CAIRN_F_KEY, CAIRN_F_ATTRIBUTES, CAIRN_F_EXPIRY };
 	struct cairn_slice body;
 
 	cairn_msg_start(&e->line, 0);

@@ -28,7 +28,7 @@ struct import {
 	uint64_t keys, skipped;
 	struct progress progress;
 	/* The long value under way. */
-	struct cairn_msg head; /* of its first line: KEY, KIND, ATTRIBUTES */
+	struct cairn_msg head; /* of its first line: all but the value */
 	uint64_t size, done;   /* bytes */
 	struct cairn_slice rest;
 	bool again; /* another first line came */
@@ -47,7 +47,8 @@ static enum cairn_code wrong(struct import *i, const char *why)
 static bool is_known(unsigned field)
 {
 	return field == CAIRN_F_KEY || field == CAIRN_F_VALUE || field == CAIRN_F_KIND ||
-		field == CAIRN_F_ATTRIBUTES || field == CAIRN_F_SIZE || field == CAIRN_F_OFFSET;
+		field == CAIRN_F_ATTRIBUTES || field == CAIRN_F_EXPIRY || field == CAIRN_F_SIZE ||
+		field == CAIRN_F_OFFSET;
 }
 
 static enum cairn_code check_line(struct import *i)
@@ -99,7 +100,7 @@ static enum cairn_code read_line(struct import *i, bool *end)
 /* Add what FIELDS say of a key to the put M, but for its value. */
 static void add_head(struct import *i, struct cairn_msg *m, struct cairn_slice fields)
 {
-	static const unsigned taken[] = { CAIRN_F_KIND, CAIRN_F_ATTRIBUTES };
+	static const unsigned taken[] = { CAIRN_F_KIND, CAIRN_F_ATTRIBUTES, CAIRN_F_EXPIRY };
 	struct cairn_slice key = { 0 }, body;
 	char *name;
 

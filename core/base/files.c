@@ -11,7 +11,7 @@
 #include "sys.h"
 #include "banned.h"
 
-static int write_all(int fd, struct cairn_slice body)
+int file_write(int fd, struct cairn_slice body)
 {
 	const char *p = body.data;
 
@@ -23,10 +23,10 @@ static int write_all(int fd, struct cairn_slice body)
 		p += n;
 		left -= (size_t)n;
 	}
-	return sys->fsync(fd);
+	return 0;
 }
 
-int file_replace(int dirfd, const char *name, struct cairn_slice body)
+int file_replace_by(int dirfd, const char *name, int (*fill)(void *arg, int fd), void *arg)
 {
 	char temporary[NAME_MAX + 1];
 	int fd, r;
@@ -36,7 +36,9 @@ int file_replace(int dirfd, const char *name, struct cairn_slice body)
 	fd = sys->openat(dirfd, temporary, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	if (fd < 0)
 		return fd;
-	r = write_all(fd, body);
+	r = fill(arg, fd);
+	if (r == 0)
+		r = sys->fsync(fd);
 	close(fd);
 	if (r == 0)
 		r = sys->renameat(dirfd, temporary, dirfd, name);
@@ -45,6 +47,16 @@ int file_replace(int dirfd, const char *name, struct cairn_slice body)
 		return r;
 	}
 	return sys->fsync(dirfd);
+}
+
+static int fill_with(void *arg, int fd)
+{
+	return file_write(fd, *(struct cairn_slice *)arg);
+}
+
+int file_replace(int dirfd, const char *name, struct cairn_slice body)
+{
+	return file_replace_by(dirfd, name, fill_with, &body);
 }
 
 int file_read(int dirfd, const char *name, size_t max, char **data, size_t *len)

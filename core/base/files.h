@@ -10,6 +10,12 @@
  */
 int file_replace(int dirfd, const char *name, struct cairn_slice body);
 
+/* The same for a body that FILL writes into the descriptor that it is given: 0 or -errno, which is returned.
+ */
+int file_replace_by(int dirfd, const char *name, int (*fill)(void *arg, int fd), void *arg);
+/* Write all of BODY to FD. 0 or -errno. */
+int file_write(int fd, struct cairn_slice body);
+
 /*
  * Read the whole file NAME in DIRFD, at most MAX bytes (-EFBIG beyond). *DATA is the caller's to free, has a
  * NUL behind its *LEN bytes. 0 or -errno.

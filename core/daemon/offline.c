@@ -61,7 +61,7 @@ static bool check_volume(struct volume *v, struct cairn_error *why)
 	struct store_progress progress = { 0 };
 	enum cairn_code code = volume_health(v, why);
 
-	if (!is_durable(v)) {
+	if (!code && !shard_is_kept(v->shard)) {
 		printf("%s: %s keeps nothing on disk\n", v->name, v->engine);
 		return true;
 	}
@@ -285,8 +285,12 @@ static enum cairn_code repair(struct offline *o, struct unsound *u, struct cairn
 	if (v->shard)
 		shard_close(v->shard, NULL, NULL);
 	v->shard = NULL;
-	if (u->why.code != CAIRN_E_CORRUPT) {
+	if (u->why.code != CAIRN_E_CORRUPT || !is_durable(v)) {
 		*error = u->why;
+		if (u->why.code == CAIRN_E_CORRUPT)
+			cairn_hint(error,
+				   "a checkpoint cannot be repaired: 'cairn snapshot restore' makes the "
+				   "volume anew from a snapshot");
 		return error->code;
 	}
 	snprintf(path, sizeof(path), "%s/%s", volumes_path(o->n, &volumes), v->folder);

@@ -66,6 +66,8 @@ enum setting_type {
 	  "folder of the journal, for a disk of its own; journal in the data folder unless given") \
 	X(JOURNAL_SEGMENT, "journal", "segment", SIZE, "64M", 65536, 1ull << 30, SETTING_RESTART, 0, NULL, \
 	  "size of one file of the journal") \
+	X(JOURNAL_MAX, "journal", "max", SIZE, "256M", 65536, UINT64_MAX, SETTING_LIVE, 0, NULL, \
+	  "a volume that keeps more of the journal from being used again writes what it needs elsewhere") \
 	X(VOLUME_ENGINE, "volume", "engine", TEXT, "", 0, 0, SETTING_RESTART, 'e', "engine", \
 	  "engine of new volumes: a name, or the path of a plugin; leveldb where it is there, else memory") \
 	X(VOLUME_PARAMETERS, "volume", "parameters", TEXT, "", 0, 0, SETTING_RESTART, 0, NULL, \
@@ -83,8 +85,10 @@ enum setting_type {
 	  "new volumes keep rows about folders, which a mount shows as their sizes and times") \
 	X(VOLUME_THROUGH, "volume", "through", BOOL, "no", 0, 0, SETTING_RESTART, 0, NULL, \
 	  "new volumes answer a write when the engine itself has it on disk; with no, when the journal has") \
+	X(VOLUME_DURABLE, "volume", "durable", BOOL, "no", 0, 0, SETTING_RESTART, 0, NULL, \
+	  "new volumes on an engine that forgets are kept all the same: in the journal and in checkpoints") \
 	X(VOLUME_HISTORY, "volume", "history", TEXT, "auto", 0, 0, SETTING_RESTART, 0, NULL, \
-	  "newest versions of each key that new volumes keep; 0: none; auto: 8 where the engine is durable") \
+	  "newest versions of each key that new volumes keep; 0: none; auto: 8 where a restart keeps them") \
 	X(VOLUME_HISTORY_AGE, "volume", "history-age", TEXT, "24h", 0, 0, SETTING_RESTART, 0, NULL, \
 	  "new volumes also keep all versions that were replaced within this time") \
 	X(VOLUME_HISTORY_BYTES, "volume", "history-bytes", SIZE, "0", 0, UINT64_MAX, SETTING_RESTART, 0, \

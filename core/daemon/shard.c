@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include "checkpoint.h"
 #include "clock.h"
 #include "engine.h"
 #include "feed.h"
@@ -49,8 +50,11 @@ struct shard {
 	bool in_loop;         /* the engine never waits: small commands are applied by whoever steps */
 	uint64_t incarnation; /* see shard.h */
 	bool sync;            /* writes are on disk before they are answered: */
-	struct journal_shard *journal; /* in the journal; the engine is an overlay, flushed later. NULL: in
-					  the engine */
+	struct journal_shard *journal; /* in the journal; NULL: in the engine */
+	bool overlay;                  /* the engine is one, and is flushed later */
+	bool checkpoints; /* the engine forgets, and the store is written into files now and then */
+	_Atomic uint64_t checkpoint;                      /* index of the last entry in the newest of them */
+	_Atomic uint64_t checkpoint_count, checkpoint_ns; /* written, and the time that it took */
 
 	_Atomic(struct shard_write *) inbox; /* handed in, newest first; any thread */
 	_Atomic bool step;                   /* the step flag */
@@ -131,7 +135,7 @@ static void release(struct shard *s)
 	arg = s->closed_arg;
 	if (s->instance)
 		s->module->close(s->instance);
-	if (s->store && s->journal && !s->stopped && !s->node->offline)
+	if (s->store && s->overlay && !s->stopped && !s->node->offline)
 		flush(s);
 	if (s->store)
 		store_close(s->store);
@@ -219,6 +223,23 @@ static void note_full(struct shard *s, const struct cairn_error *error)
 	pthread_mutex_unlock(&s->lock);
 }
 
+/* Write the store into a file; then the journal needs not keep it. Where that fails the journal goes on. */
+static enum cairn_code write_checkpoint(struct shard *s, struct cairn_error *error)
+{
+	uint64_t index, start = clock_boot_ns();
+	enum cairn_code code = checkpoint_write(s->store, s->folder, &index, error);
+
+	if (code)
+		return code;
+	s->checkpoint = index;
+	s->checkpoint_count++;
+	s->checkpoint_ns += clock_boot_ns() - start;
+	journal_release(s->journal, index);
+	log_debug(s->node->log, LOG_VOLUME, "checkpoint", LOG_TEXT("volume", s->name),
+		  LOG_NUMBER("index", index));
+	return CAIRN_OK;
+}
+
 /* Bring what the overlay holds into the engine; then the journal needs not keep it. */
 static enum cairn_code flush(struct shard *s)
 {
@@ -246,27 +267,46 @@ static enum cairn_code flush(struct shard *s)
 static void flush_task(struct pool_task *t)
 {
 	struct shard *s = (struct shard *)((char *)t - offsetof(struct shard, flush));
+	struct cairn_error error;
 
-	if (!s->stopped)
+	if (s->overlay && !s->stopped)
 		flush(s);
+	else if (s->checkpoints && !s->stopped && write_checkpoint(s, &error))
+		log_error(s->node->log, LOG_VOLUME,
+			  "a checkpoint cannot be written, and the journal keeps growing",
+			  LOG_TEXT("volume", s->name), LOG_TEXT("reason", error.message));
 	s->flushing = false;
 	release(s);
 }
 
-/* Have a worker flush the overlay where it holds much, or for long. From any thread. */
-static void maybe_flush(struct shard *s)
+/* Have a worker bring what the journal has to where it lasts. From any thread. */
+static void start_flush(struct shard *s)
 {
-	struct overlay_facts facts;
-
-	if (!s->journal || s->stopped)
-		return;
-	overlay_facts(&s->engine, &facts);
-	if (!facts.since_ns || (facts.bytes < FLUSH_BYTES && clock_boot_ns() - facts.since_ns < FLUSH_NS) ||
-	    atomic_exchange(&s->flushing, true))
+	if (atomic_exchange(&s->flushing, true))
 		return;
 	use(s);
 	s->flush.run = flush_task;
 	pool_post(s->node->pool, &s->flush);
+}
+
+/* Do so where the overlay holds much, or for long. */
+static void maybe_flush(struct shard *s)
+{
+	struct overlay_facts facts;
+
+	if (!s->overlay || s->stopped)
+		return;
+	overlay_facts(&s->engine, &facts);
+	if (facts.since_ns && (facts.bytes >= FLUSH_BYTES || clock_boot_ns() - facts.since_ns >= FLUSH_NS))
+		start_flush(s);
+}
+
+/* Do so where the shard keeps too much of the journal from being used again. */
+static void bound_journal(struct shard *s)
+{
+	if (s->journal && !s->stopped &&
+	    journal_held(s->journal) > setting_number(s->node->settings, SETTING_JOURNAL_MAX))
+		start_flush(s);
 }
 
 /* In a worker, before more is applied: wait while the overlay holds too much. */
@@ -274,7 +314,7 @@ static void hold_back(struct shard *s)
 {
 	struct overlay_facts facts;
 
-	if (!s->journal || s->node->offline)
+	if (!s->overlay || s->node->offline)
 		return;
 	overlay_facts(&s->engine, &facts);
 	if (facts.bytes > HOLD_BYTES)
@@ -308,8 +348,22 @@ bool shard_journal(struct shard *s, struct journal_extent *extent, struct overla
 	if (!s->journal)
 		return false;
 	*extent = journal_extent(s->journal);
-	overlay_facts(&s->engine, overlay);
+	if (s->overlay)
+		overlay_facts(&s->engine, overlay);
+	else
+		*overlay = (struct overlay_facts){ .flushed.index = s->checkpoint };
 	return true;
+}
+
+bool shard_is_kept(const struct shard *s)
+{
+	return s->checkpoints || s->engine.ops.caps & CAIRN_ENGINE_DURABLE;
+}
+
+uint64_t shard_checkpoints(const struct shard *s, uint64_t *ns)
+{
+	*ns = s->checkpoint_ns;
+	return s->checkpoint_count;
 }
 
 struct engine *shard_engine(struct shard *s)
@@ -425,6 +479,10 @@ static void apply_batch(struct shard *s, struct shard_write *batch)
 	struct cairn_error error = { 0 };
 	enum cairn_code code = apply_commands(s, batch, &error);
 
+	if (code == CAIRN_E_FULL && s->checkpoints) { /* the journal has it: it cannot be left out any more */
+		code = CAIRN_E_UNAVAILABLE;
+		cairn_hint(&error, "a volume that is kept takes a quota, and no limit of its engine");
+	}
 	if (code == CAIRN_E_FULL && batch->next) {
 		while (batch) {
 			struct shard_write *w = batch;
@@ -747,6 +805,7 @@ uint64_t shard_tick(struct shard *s)
 	bool mine;
 
 	maybe_flush(s);
+	bound_journal(s);
 	wait = expire(s);
 	store_facts(s->store, &facts);
 	s->due_ns = shard_now(s) + wait;
@@ -1149,6 +1208,55 @@ static enum cairn_code name_incarnation(struct shard *s, bool durable, struct ca
 	return CAIRN_OK;
 }
 
+/* Whether the engine, which forgets, can be kept by checkpoints. */
+static enum cairn_code may_checkpoint(const struct shard *s, const struct shard_options *o,
+				      struct cairn_error *error)
+{
+	if (!(s->engine.ops.caps & CAIRN_ENGINE_SNAPSHOT))
+		return cairn_fail(error, CAIRN_E_UNSUPPORTED,
+				  "durable=yes: engine %s has no snapshots to make checkpoints of",
+				  s->engine.ops.name);
+	if (!o->sync || o->through || (!s->node->journal && !s->node->offline))
+		return cairn_fail(
+			error, CAIRN_E_UNSUPPORTED,
+			"durable=yes with engine %s needs the journal: neither sync=no nor through=yes",
+			s->engine.ops.name);
+	for (size_t i = 0; i < o->parameter_count; i++)
+		if (!strncmp(o->parameters[i], "limit=", 6) && strcmp(o->parameters[i], "limit=0") != 0)
+			return cairn_fail(
+				error, CAIRN_E_UNSUPPORTED,
+				"durable=yes takes a quota, and not the engine's own limit: what the "
+				"journal has must fit");
+	return CAIRN_OK;
+}
+
+/* Put an overlay in front of an engine that has a disk, and a checkpoint into one that has none. */
+static enum cairn_code stand_on_journal(struct shard *s, const struct shard_options *o,
+					struct cairn_error *error)
+{
+	struct engine upper;
+	bool there;
+
+	if (s->checkpoints && !o->ready) {
+		enum cairn_code code = checkpoint_load(&s->engine, s->folder, &there, error);
+
+		if (code)
+			return code;
+	}
+	if (!s->sync || o->through || !s->node->journal)
+		return CAIRN_OK;
+	s->journal = journal_attach(s->node->journal, shard_id(s->folder));
+	if (!s->journal)
+		return cairn_fail(error, CAIRN_E_INTERNAL, "no memory for the journal");
+	if (s->checkpoints)
+		return CAIRN_OK;
+	if (overlay_open(&upper, &s->engine) < 0)
+		return cairn_fail(error, CAIRN_E_INTERNAL, "no memory for the engine's overlay");
+	s->engine = upper;
+	s->overlay = true;
+	return CAIRN_OK;
+}
+
 static enum cairn_code open_engine(struct shard *s, const struct shard_options *o, struct cairn_error *error)
 {
 	struct store_settings settings = o->settings;
@@ -1175,25 +1283,24 @@ static enum cairn_code open_engine(struct shard *s, const struct shard_options *
 	if (s->engine.ops.notice(s->engine.handle, &notice))
 		log_warn(s->node->log, LOG_ENGINE, notice.message, LOG_TEXT("volume", s->name));
 	caps = s->engine.ops.caps;
-	s->sync = o->sync && caps & CAIRN_ENGINE_DURABLE;
-	s->in_loop = !s->sync && !(caps & CAIRN_ENGINE_BLOCKING);
+	s->checkpoints = o->durable && !(caps & CAIRN_ENGINE_DURABLE);
+	code = s->checkpoints ? may_checkpoint(s, o, error) : CAIRN_OK;
+	if (code)
+		return code;
+	s->sync = o->sync && shard_is_kept(s);
+	s->in_loop = (!s->sync || s->checkpoints) && !(caps & CAIRN_ENGINE_BLOCKING);
 	if (s->engine.ops.key_max && settings.key_max >= s->engine.ops.key_max)
 		settings.key_max = s->engine.ops.key_max - 1; /* the row's tag is in front */
-	if (s->sync && !o->through && s->node->journal) {
-		struct engine upper;
-
-		s->journal = journal_attach(s->node->journal, shard_id(s->folder));
-		if (!s->journal || overlay_open(&upper, &s->engine) < 0)
-			return cairn_fail(error, CAIRN_E_INTERNAL, "no memory for the engine's overlay");
-		s->engine = upper;
-	}
+	code = stand_on_journal(s, o, error);
+	if (code)
+		return code;
 	if (settings.history == STORE_HISTORY_AUTO)
-		settings.history = caps & CAIRN_ENGINE_DURABLE ? 8 : 0;
+		settings.history = shard_is_kept(s) ? 8 : 0;
 	code = store_open(&s->store, &s->engine, &settings, error);
 	if (code)
 		return code;
 	store_feed_limit(s->store, setting_number(s->node->settings, SETTING_CONTROL_WATCH_BUFFER));
-	return name_incarnation(s, caps & CAIRN_ENGINE_DURABLE, error);
+	return name_incarnation(s, shard_is_kept(s), error);
 }
 
 uint64_t shard_id(const char *folder)
@@ -1236,6 +1343,7 @@ static enum cairn_code replay(struct shard *s, struct cairn_error *error)
 	int stopped = 0;
 
 	store_facts(s->store, &facts);
+	s->checkpoint = s->checkpoints ? facts.position.index : 0;
 	if (x.last <= facts.position.index) {
 		journal_release(s->journal, facts.position.index);
 		return CAIRN_OK;
@@ -1304,6 +1412,8 @@ enum cairn_code shard_open(struct shard **out, struct node *n, const struct shar
 	code = open_engine(s, o, error);
 	if (!code && s->journal)
 		code = replay(s, error);
+	if (!code && s->checkpoints && o->ready) /* nothing but this has what it was filled with */
+		code = write_checkpoint(s, error);
 	if (!code)
 		code = open_module(s, o->replication, error);
 	if (!code)

@@ -88,6 +88,11 @@ struct journal_extent;
 struct overlay_facts;
 bool shard_journal(struct shard *s, struct journal_extent *extent, struct overlay_facts *overlay);
 
+/* Whether a restart finds what S was given. */
+bool shard_is_kept(const struct shard *s);
+/* Checkpoints that S has written since it was opened, and the time that they took. */
+uint64_t shard_checkpoints(const struct shard *s, uint64_t *ns);
+
 /* The number in the journal of the shard in FOLDER (its last part counts). */
 uint64_t shard_id(const char *folder);
 
@@ -101,6 +106,7 @@ struct shard_options {
 	size_t parameter_count;
 	bool sync;                      /* a write is answered when it is on disk: */
 	bool through;                   /* in a durable engine, not in the node's journal */
+	bool durable;                   /* also where the engine forgets: by the journal and checkpoints */
 	struct store_settings settings; /* of a new store; key_max is lowered to what the engine has */
 	/* Called once if the shard stops, in the thread that noticed; shard_health says why. May be NULL. */
 	void (*stopped)(void *arg);

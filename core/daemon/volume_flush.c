@@ -12,11 +12,6 @@
 #include "volumes.h"
 #include "banned.h"
 
-static bool is_durable(const struct volume *v)
-{
-	return shard_engine(v->shard)->ops.caps & CAIRN_ENGINE_DURABLE;
-}
-
 static void folder_gone(struct volume_change *c)
 {
 	free(c);
@@ -26,7 +21,7 @@ static void folder_gone(struct volume_change *c)
 static void flush_end(struct volume_change *c)
 {
 	struct volume *old = c->volume, *n = c->instead;
-	struct volume_change *gone = is_durable(old) ? calloc(1, sizeof(*gone)) : NULL;
+	struct volume_change *gone = shard_is_kept(old->shard) ? calloc(1, sizeof(*gone)) : NULL;
 
 	volume_take_place(old, n);
 	if (gone) { /* without memory for it the next start removes the folder */
@@ -81,7 +76,7 @@ static void flush_opened(struct loop_task *t)
 
 	if (c->error.code) {
 		volume_flush_failed(c);
-	} else if (!is_durable(c->volume)) {
+	} else if (!shard_is_kept(c->volume->shard)) {
 		flush_end(c);
 	} else { /* the row says which folder counts: from here on it is the new one */
 		c->instead = c->volume;
@@ -179,7 +174,7 @@ static enum cairn_code begin_instead(struct volume_change *c, const char *what)
 		return cairn_fail(&c->error, CAIRN_E_INTERNAL, "volume %s: no memory", c->name);
 	}
 	hex_random(id, 8);
-	if (is_durable(c->volume))
+	if (shard_is_kept(c->volume->shard))
 		snprintf(c->instead->folder, sizeof(c->instead->folder), "%s-%s", c->name, id);
 	return CAIRN_OK;
 }

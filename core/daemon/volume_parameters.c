@@ -17,6 +17,8 @@ static const struct cairn_param volume_params[] = {
 	{ "value-limit", CAIRN_PARAM_SIZE, "64M", false, "longest value" },
 	{ "through", CAIRN_PARAM_BOOL, "no", false,
 	  "the engine itself has a write on disk before it is answered, not the journal" },
+	{ "durable", CAIRN_PARAM_BOOL, "no", false,
+	  "an engine that forgets is kept all the same: in the journal and in checkpoints" },
 	{ "history", CAIRN_PARAM_TEXT, "auto", false, "newest versions of a key that are kept" },
 	{ "history-age", CAIRN_PARAM_TEXT, "24h", false, "and all that were replaced within this time" },
 	{ "history-bytes", CAIRN_PARAM_TEXT, "0", false, "beyond which the oldest history is given up" },
@@ -29,6 +31,7 @@ enum {
 	PARAM_KEY_MAX,
 	PARAM_VALUE_LIMIT,
 	PARAM_THROUGH,
+	PARAM_DURABLE,
 	PARAM_HISTORY, /* from here on: settings of the store that may change later */
 	PARAM_HISTORY_AGE,
 	PARAM_HISTORY_BYTES,
@@ -105,9 +108,10 @@ bool volume_collect_parameters(struct volume *v, const struct volume_change *c, 
 	char text[64];
 	bool good = true;
 	static const enum setting from[PARAM_COUNT] = {
-		SETTING_VOLUME_SYNC,        SETTING_VOLUME_FOLDERS,       SETTING_VOLUME_KEY_MAX,
-		SETTING_VOLUME_VALUE_LIMIT, SETTING_VOLUME_THROUGH,       SETTING_VOLUME_HISTORY,
-		SETTING_VOLUME_HISTORY_AGE, SETTING_VOLUME_HISTORY_BYTES, SETTING_VOLUME_QUOTA
+		SETTING_VOLUME_SYNC,        SETTING_VOLUME_FOLDERS,     SETTING_VOLUME_KEY_MAX,
+		SETTING_VOLUME_VALUE_LIMIT, SETTING_VOLUME_THROUGH,     SETTING_VOLUME_DURABLE,
+		SETTING_VOLUME_HISTORY,     SETTING_VOLUME_HISTORY_AGE, SETTING_VOLUME_HISTORY_BYTES,
+		SETTING_VOLUME_QUOTA
 	};
 
 	for (size_t i = 0; i < PARAM_COUNT; i++) {
@@ -159,6 +163,7 @@ enum cairn_code volume_open_shard(struct volume *v, bool durable, struct engine 
 							   .parameter_count = others,
 							   .sync = own[PARAM_SYNC].number,
 							   .through = own[PARAM_THROUGH].number,
+							   .durable = own[PARAM_DURABLE].number,
 							   .settings = settings,
 							   .stopped = volume_shard_stopped,
 							   .arg = v,

@@ -39,7 +39,7 @@ void volume_shard_stopped(void *arg)
 	unsigned uses = v->uses;
 
 	if (!s || v == v->node->volumes->system || shard_health(s, NULL) != CAIRN_E_UNAVAILABLE ||
-	    !(shard_engine(s)->ops.caps & CAIRN_ENGINE_DURABLE)) /* opening it again would empty it */
+	    !shard_is_kept(s)) /* opening it again would empty it */
 		return;
 	while (uses && !atomic_compare_exchange_weak(&v->uses, &uses, uses + 1))
 		;

@@ -34,6 +34,7 @@ static void tick(void *arg)
 	uint64_t wait = TICK_MS * 1000000ull;
 
 	volumes_each(n, tick_one, &wait);
+	tick_one(&wait, n->volumes->system);
 	loop_timer_set(n->volumes->tick, wait / 1000000 + 1);
 }
 

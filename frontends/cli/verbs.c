@@ -191,7 +191,8 @@ static const struct verb volume_verbs[] = {
 	  .synopsis = "NAME [PARAMETER=VALUE]...",
 	  .help = "make a volume",
 	  .page = "Parameters are those of its engine; 'cairn plugin show ENGINE' lists them. Every volume "
-		  "also takes sync, folders, key-max, value-limit, through, and the settings of 'cairn "
+		  "also takes sync, folders, key-max, value-limit, through, durable, and the settings of "
+		  "'cairn "
 		  "volume set'.\n\n"
 		  "  cairn volume create photos --engine memory quota=2G",
 	  .options = create_options,

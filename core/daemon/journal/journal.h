@@ -95,6 +95,8 @@ enum cairn_code journal_read(struct journal_shard *s, uint64_t from, uint64_t la
 
 /* Everything up to INDEX is safe elsewhere: the journal needs not keep it. */
 void journal_release(struct journal_shard *s, uint64_t index);
+/* Bytes of files that cannot be used again since S needs the oldest of them, or one behind it. */
+uint64_t journal_held(struct journal_shard *s);
 /* The shard is gone for good, with all its entries; S is not used again. */
 void journal_drop(struct journal_shard *s);
 /* The same for every shard that nobody has attached to since the journal was opened: for those whose end a

@@ -12,4 +12,4 @@ t_unit_u_journal_LDADD = libjournal.la libbase.la
 t_unit_u_journal_crash_SOURCES = t/unit/u-journal-crash.c t/lib/simdisk.h
 t_unit_u_journal_crash_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/%D%
 t_unit_u_journal_crash_LDADD = libjournal.la libbase.la
-BATS += t/3020-journal-files.bats t/3030-journal-repair.bats
+BATS += t/3020-journal-files.bats t/3030-journal-repair.bats t/3040-durable-memory.bats

@@ -211,6 +211,18 @@ void journal_release(struct journal_shard *s, uint64_t index)
 	pthread_mutex_unlock(&s->journal->lock);
 }
 
+uint64_t journal_held(struct journal_shard *s)
+{
+	uint64_t bytes = 0;
+
+	pthread_mutex_lock(&s->journal->lock);
+	if (s->count)
+		for (struct segment *g = s->ranges[s->head].segment; g; g = g->next)
+			bytes += g == s->journal->current ? s->journal->at : g->zeroed;
+	pthread_mutex_unlock(&s->journal->lock);
+	return bytes;
+}
+
 void journal_drop(struct journal_shard *s)
 {
 	pthread_mutex_lock(&s->journal->lock);

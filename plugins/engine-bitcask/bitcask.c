@@ -11,16 +11,18 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "files.h"
+#include "clock.h"
 #include "handle.h"
 #include "sys.h"
 #include "banned.h"
+
+#define HINT_STEP ((uint64_t)1 << 20) /* bytes of a data file read at once for its hint */
 
 enum param { FILE_SIZE, MIN_FREE, PARAMS };
 
 static const struct cairn_param bitcask_params[] = {
 	[FILE_SIZE] = { "file-size", CAIRN_PARAM_SIZE, "256M", false,
-			"largest data file, 1M to 1G; small volumes have smaller ones" },
+			"largest data file, 4K to 1G; small volumes have smaller ones" },
 	[MIN_FREE] = { "min-free", CAIRN_PARAM_SIZE, "32M", false,
 		       "refuse what grows the data where it would leave the disk less than this" },
 	[PARAMS] = { .name = NULL },
@@ -29,7 +31,7 @@ static const struct cairn_param bitcask_params[] = {
 static const struct {
 	uint64_t min, max;
 } limits[PARAMS] = {
-	[FILE_SIZE] = { 1 << 20, 1 << 30 },
+	[FILE_SIZE] = { 4 << 10, 1 << 30 },
 	[MIN_FREE] = { 0, SIZE_MAX >> 1 },
 };
 
@@ -68,14 +70,13 @@ static bool bitcask_notice(void *handle, struct cairn_error *notice)
 
 void bitcask_count(struct handle *h)
 {
-	struct facts facts = { .files = h->count };
+	struct facts facts = { h->count, 0, 0, h->rotations, h->merges, h->merged };
 
 	for (uint32_t i = 0; i < h->count; i++) {
 		facts.bytes += h->files[i]->size;
 		facts.live += h->files[i]->live;
 	}
 	pthread_mutex_lock(&h->lock);
-	facts.rotations = h->facts.rotations;
 	h->facts = facts;
 	pthread_mutex_unlock(&h->lock);
 }
@@ -102,7 +103,7 @@ static void finish(struct handle *h)
 		return;
 	for (uint32_t i = 0; i < h->count; i++)
 		if (!h->files[i]->hinted)
-			load_write_hint(h, h->files[i]);
+			load_hint_step(h, h->files[i], UINT64_MAX);
 }
 
 static void release(struct handle *h)
@@ -123,7 +124,11 @@ static void release(struct handle *h)
 
 static void bitcask_close(void *handle)
 {
-	finish(handle);
+	struct handle *h = handle;
+
+	merge_drop(h);
+	load_hint_drop(h);
+	finish(h);
 	release(handle);
 }
 
@@ -219,6 +224,63 @@ static void bitcask_stats(void *handle, cairn_stat_fn *fn, void *arg)
 	fn(arg, "directory", "bytes", atomic_load_explicit(&h->keys.versions.memory, memory_order_relaxed));
 	fn(arg, "snapshots", "", pins);
 	fn(arg, "rotations", "", facts.rotations);
+	fn(arg, "merges", "", facts.merges);
+	fn(arg, "merged", "bytes", facts.merged);
+}
+
+/* A sealed file that has no hint yet, or NULL. */
+static struct file *without_hint(const struct handle *h)
+{
+	for (uint32_t i = 0; i + 1 < h->count; i++)
+		if (!h->files[i]->hinted)
+			return h->files[i];
+	return NULL;
+}
+
+static int bitcask_maintain(void *handle, uint64_t budget_us, bool *more)
+{
+	uint64_t end = clock_boot_ns() + budget_us * 1000;
+	struct handle *h = handle;
+	struct file *f;
+	int r = 0;
+
+	do {
+		*more = versions_reclaim(&h->keys.versions, 1024);
+		if (h->failed_errno)
+			return 0;
+		f = without_hint(h);
+		if (f && !h->merge.on) {
+			load_hint_step(h, f, HINT_STEP);
+			*more = true;
+			continue;
+		}
+		r = merge_step(h, false, NULL);
+		*more = *more || r == 1;
+	} while (r >= 0 && *more && clock_boot_ns() < end);
+	bitcask_count(h);
+	return r < 0 ? r : 0;
+}
+
+static int bitcask_compact(void *handle, struct cairn_error *error)
+{
+	struct handle *h = handle;
+	struct file *f = bitcask_active(h);
+	int r;
+
+	if (h->failed_errno) {
+		if (error)
+			*error = h->failed;
+		return h->failed_errno;
+	}
+	load_hint_drop(h);
+	if ((f->puts > f->live_puts || f->deletes) && (r = write_rotate(h, error)))
+		return r;
+	for (r = 1; r == 1;)
+		r = merge_step(h, true, error);
+	while (versions_reclaim(&h->keys.versions, 1024))
+		;
+	bitcask_count(h);
+	return r;
 }
 
 static struct cairn_engine bitcask = {
@@ -242,6 +304,8 @@ static struct cairn_engine bitcask = {
 	.iter_next = bitcask_iter_next,
 	.iter_close = bitcask_iter_close,
 	.stats = bitcask_stats,
+	.compact = bitcask_compact,
+	.maintain = bitcask_maintain,
 	.notice = bitcask_notice,
 };
 

@@ -88,11 +88,12 @@ void folder_remove_file(struct handle *h, uint32_t id)
 	sys->unlinkat(h->dir_fd, name, 0);
 }
 
-int folder_create(struct handle *h, uint64_t rank, struct file **f, struct cairn_error *error)
+int folder_create(struct handle *h, uint64_t rank, uint64_t sequence, struct file **f,
+		  struct cairn_error *error)
 {
 	struct version *v = atomic_load(&h->keys.versions.published);
 	unsigned char bytes[RECORD_FILE_HEAD];
-	struct record_file_head head = { .id = h->next_id++, .sequence = h->sequence, .rank = rank };
+	struct record_file_head head = { .id = h->next_id++, .sequence = sequence, .rank = rank };
 	char name[BITCASK_NAME];
 	int r = -ENOMEM;
 
@@ -101,9 +102,12 @@ int folder_create(struct handle *h, uint64_t rank, struct file **f, struct cairn
 	head.term = v->term;
 	*f = calloc(1, sizeof(**f));
 	if (*f && getrandom(&head.epoch, sizeof(head.epoch), 0) == sizeof(head.epoch)) {
-		**f = (struct file){
-			.id = head.id, .epoch = head.epoch, .rank = rank, .size = RECORD_FILE_HEAD, .fd = -1
-		};
+		**f = (struct file){ .h = h,
+				     .id = head.id,
+				     .epoch = head.epoch,
+				     .rank = rank,
+				     .size = RECORD_FILE_HEAD,
+				     .fd = -1 };
 		r = (*f)->fd = sys->openat(h->dir_fd, name, O_RDWR | O_CREAT | O_TRUNC, 0600);
 	}
 	if (r >= 0) {
@@ -180,7 +184,7 @@ static int open_file(struct handle *h, const struct record_row *row, bool last, 
 	folder_name(name, row->id, "data");
 	if (!f)
 		return bitcask_fail(h, error, -ENOMEM, "%s", name);
-	*f = (struct file){ .id = row->id, .fd = sys->openat(h->dir_fd, name, O_RDWR, 0) };
+	*f = (struct file){ .h = h, .id = row->id, .fd = sys->openat(h->dir_fd, name, O_RDWR, 0) };
 	size = f->fd < 0 ? f->fd : sys->size(f->fd);
 	r = size < 0 ? (int)size : folder_slot(h, f);
 	if (r) {
@@ -286,7 +290,7 @@ static int first_manifest(struct handle *h, struct cairn_error *error)
 	h->sequence = 1;
 	if ((r = reserve(h, 16)))
 		return bitcask_fail(h, error, r, "%s", MANIFEST);
-	r = folder_create(h, 1, &f, error);
+	r = folder_create(h, 1, 1, &f, error);
 	if (r)
 		return r;
 	h->files[0] = f;

@@ -17,10 +17,14 @@
 
 #define BITCASK_SLOTS 65536 /* data files at the same time, those included that only readers still hold */
 #define BITCASK_NAME 16     /* room for the name of a file */
-#define BITCASK_ROLL_MIN (4u << 20)
+#define BITCASK_ROLL_MIN (1u << 20)
+
+struct handle;
+struct hinting; /* load.c's */
 
 /* A data file. */
 struct file {
+	struct handle *h;
 	uint32_t id;
 	uint16_t slot; /* in the table */
 	int fd;
@@ -28,13 +32,31 @@ struct file {
 	uint64_t size;                /* end of its last batch */
 	uint64_t live, puts, deletes; /* bytes of entries that count; entries that put, that delete */
 	uint64_t live_puts, delete_bytes;
-	bool hinted; /* a hint covers all of it */
+	bool hinted;  /* a hint covers all of it, or cannot be written */
+	bool damaged; /* a merge has met an entry that is not what it should be */
+};
+
+/* A merge under way: files FROM to FROM + COUNT of the handle's list. */
+struct merge {
+	bool on;
+	bool drop_deletes;           /* nothing before these files can come back */
+	bool keep;                   /* the old files stay: one is damaged */
+	uint32_t from, count, which; /* which: the one that is being read */
+	uint64_t at;                 /* next byte of it */
+	uint32_t left;               /* bytes of its present batch behind that */
+	struct file *out;            /* NULL before the first entry */
+	uint64_t sequence;           /* of its next batch */
+	uint64_t unsynced;           /* bytes of it */
+	unsigned char *window;       /* owned: bytes of the file WINDOW_FILE */
+	size_t window_len, window_cap;
+	uint64_t window_at;
+	uint32_t window_file;
 };
 
 /* What stats() says; under the lock. */
 struct facts {
 	uint64_t files, bytes, live;
-	uint64_t rotations;
+	uint64_t rotations, merges, merged;
 };
 
 struct handle {
@@ -54,8 +76,11 @@ struct handle {
 	size_t out_len, out_cap;
 	struct keydir_place *olds; /* what it makes worthless */
 	size_t old_count, old_cap;
-	struct cairn_error failed; /* why there are no more writes */
-	int failed_errno;          /* 0: there are */
+	struct cairn_error failed;          /* why there are no more writes */
+	int failed_errno;                   /* 0: there are */
+	uint64_t rotations, merges, merged; /* done; bytes that merges wrote */
+	struct merge merge;
+	struct hinting *hinting; /* NULL: no hint is being made */
 
 	pthread_mutex_t lock; /* over what follows */
 	struct cairn_error notice;
@@ -82,8 +107,9 @@ int bitcask_stop(struct handle *h, int e, struct cairn_error *error);
 /* ---- folder.c ---- */
 
 void folder_name(char name[BITCASK_NAME], uint32_t id, const char *suffix);
-/* A new data file with the next id, RANK, and the present position, synced. */
-int folder_create(struct handle *h, uint64_t rank, struct file **f, struct cairn_error *error);
+/* A new data file with the next id, RANK, the present position, and SEQUENCE for its first batch; synced. */
+int folder_create(struct handle *h, uint64_t rank, uint64_t sequence, struct file **f,
+		  struct cairn_error *error);
 /* Close F and free it; takes it out of the table. */
 void folder_forget(struct handle *h, struct file *f);
 /* Give F a slot. 0 or -EMFILE. */
@@ -108,8 +134,11 @@ int folder_write(const struct file *f, const void *data, size_t len, uint64_t at
 
 /* Fill the key directory from the files; cut a torn end. */
 int load_all(struct handle *h, struct cairn_error *error);
-/* Write the hint of F, which is synced up to its size; a failure is no matter. */
-void load_write_hint(struct handle *h, struct file *f);
+/* Go on with the hint of F, which is synced up to its size: about MOST bytes of it. Whether there is more to
+ * do. A failure is no matter: there is no hint then. */
+bool load_hint_step(struct handle *h, struct file *f, uint64_t most);
+/* Forget what was begun. */
+void load_hint_drop(struct handle *h);
 
 /* ---- write.c ---- */
 
@@ -121,6 +150,18 @@ int write_append(struct handle *h, uint32_t count, uint64_t index, uint64_t term
 int write_mark(struct handle *h);
 /* Begin a new active file. */
 int write_rotate(struct handle *h, struct cairn_error *error);
+/* Bytes at which a file is full. */
+uint64_t write_roll_size(const struct handle *h);
+/* Room for MORE bytes in h->out. 0, -EMSGSIZE, -ENOMEM. */
+int write_reserve(struct handle *h, size_t more);
+
+/* ---- merge.c ---- */
+
+/* One step of a merge, begun where much is worthless, or (ALL) anything. 1: there is more to do; 0: nothing
+ * is; -errno. */
+int merge_step(struct handle *h, bool all, struct cairn_error *error);
+/* Forget the merge that is under way; no reader is left. */
+void merge_drop(struct handle *h);
 
 /* ---- read.c ---- */
 

@@ -122,9 +122,12 @@ static int hint_begin(struct hint *t, const struct file *f)
 	return 0;
 }
 
-/* Read what F has behind the hint, up to its size or to where no batch is whole. *S is left there. */
-static int hint_extend(struct hint *t, struct file *f, uint64_t *durable, struct record_scan *s)
+/* Read what F has behind the hint: 1 after about MOST bytes; 0 where no batch is whole; -errno. *S is left
+ * there. */
+static int hint_extend(struct hint *t, struct file *f, uint64_t most, uint64_t *durable,
+		       struct record_scan *s)
 {
+	uint64_t from = t->head.size;
 	struct record_batch_head b;
 	struct cairn_slice entries;
 	int r;
@@ -133,10 +136,14 @@ static int hint_extend(struct hint *t, struct file *f, uint64_t *durable, struct
 				   .epoch = f->epoch,
 				   .at = t->head.size,
 				   .sequence = t->head.sequence };
-	while ((r = record_scan_next(s, &b, &entries)) == 1) {
-		r = add_entries(t, entries, s->at - entries.len);
+	while (t->head.size - from < most) {
+		r = record_scan_next(s, &b, &entries);
+		if (r == 1)
+			r = add_entries(t, entries, s->at - entries.len);
+		else
+			return r;
 		if (r)
-			break;
+			return r;
 		t->head.size = s->at;
 		t->head.sequence = s->sequence;
 		t->head.index = b.index;
@@ -144,7 +151,7 @@ static int hint_extend(struct hint *t, struct file *f, uint64_t *durable, struct
 		if (b.durable > *durable)
 			*durable = b.durable;
 	}
-	return r;
+	return 1;
 }
 
 /* Read the hint file of F. Whether there is one that is right. */
@@ -166,31 +173,59 @@ static bool hint_read(struct handle *h, const struct file *f, struct hint *t)
 	return true;
 }
 
-void load_write_hint(struct handle *h, struct file *f)
+struct hinting {
+	struct file *f;
+	struct hint hint;
+};
+
+void load_hint_drop(struct handle *h)
+{
+	if (h->hinting)
+		free(h->hinting->hint.data);
+	free(h->hinting);
+	h->hinting = NULL;
+}
+
+static void hint_write(struct handle *h, struct hint *t)
+{
+	struct file to = { .fd = -1 };
+	char name[BITCASK_NAME];
+
+	folder_name(name, t->head.id, "hint");
+	to.fd = sys->openat(h->dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	if (to.fd < 0)
+		return;
+	record_hint_seal(t->data, t->len, &t->head);
+	if (folder_write(&to, t->data, t->len, 0))
+		sys->unlinkat(h->dir_fd, name, 0);
+	sys->close(to.fd);
+}
+
+bool load_hint_step(struct handle *h, struct file *f, uint64_t most)
 {
 	struct record_scan s = { 0 };
-	struct hint t = { 0 };
-	char name[BITCASK_NAME];
 	uint64_t durable = 0;
-	int fd = -1, r = hint_begin(&t, f);
+	struct hinting *w;
+	int r = 0;
 
-	if (r == 0)
-		r = hint_extend(&t, f, &durable, &s);
-	record_scan_end(&s);
-	folder_name(name, f->id, "hint");
-	if (r == 0 && t.head.size == f->size)
-		fd = sys->openat(h->dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-	if (fd >= 0) {
-		struct file to = { .fd = fd };
-
-		record_hint_seal(t.data, t.len, &t.head);
-		r = folder_write(&to, t.data, t.len, 0);
-		sys->close(fd);
-		if (r)
-			sys->unlinkat(h->dir_fd, name, 0);
+	if (h->hinting && h->hinting->f != f)
+		load_hint_drop(h);
+	if (!h->hinting) {
+		w = h->hinting = calloc(1, sizeof(*w));
+		r = w ? hint_begin(&w->hint, f) : -ENOMEM;
+		if (w)
+			w->f = f;
 	}
+	if (r == 0)
+		r = hint_extend(&h->hinting->hint, f, most, &durable, &s);
+	record_scan_end(&s);
+	if (r == 1)
+		return true;
+	if (r == 0 && h->hinting->hint.head.size == f->size)
+		hint_write(h, &h->hinting->hint);
 	f->hinted = true; /* also where it failed: it is not tried again */
-	free(t.data);
+	load_hint_drop(h);
+	return false;
 }
 
 /* ---- One file ---- */
@@ -268,7 +303,7 @@ static void load_one(struct loaded *l)
 	l->r = hinted ? 0 : hint_begin(&l->hint, l->f);
 	l->f->hinted = hinted && l->hint.head.size == l->f->size;
 	if (l->r == 0)
-		l->r = hint_extend(&l->hint, l->f, &l->durable, &s);
+		l->r = hint_extend(&l->hint, l->f, UINT64_MAX, &l->durable, &s);
 	if (l->r == 0 && l->hint.head.size < l->f->size)
 		l->r = not_whole(l, &s);
 	record_scan_end(&s);

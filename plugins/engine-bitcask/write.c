@@ -13,7 +13,7 @@
 
 #define OUT_KEEP ((size_t)1 << 20) /* bytes of the buffer kept between batches */
 
-static int reserve(struct handle *h, size_t more)
+int write_reserve(struct handle *h, size_t more)
 {
 	size_t cap = h->out_cap ? h->out_cap : 65536;
 	unsigned char *p;
@@ -59,7 +59,7 @@ static int check_key(struct cairn_slice key)
 static int add_entry(struct handle *h, struct cairn_slice key, size_t value_len, size_t *at)
 {
 	size_t len = RECORD_ENTRY_HEAD + key.len + value_len;
-	int r = value_len > RECORD_BATCH_MAX ? -EMSGSIZE : reserve(h, len);
+	int r = value_len > RECORD_BATCH_MAX ? -EMSGSIZE : write_reserve(h, len);
 
 	if (r)
 		return r;
@@ -138,7 +138,7 @@ static int64_t build(struct handle *h, const struct cairn_batch *batch)
 	int r;
 
 	h->out_len = 0;
-	r = reserve(h, RECORD_BATCH_HEAD);
+	r = write_reserve(h, RECORD_BATCH_HEAD);
 	h->out_len = RECORD_BATCH_HEAD;
 	for (size_t i = 0; r == 0 && i < batch->count; i++) {
 		const struct cairn_write *w = &batch->writes[i];
@@ -211,11 +211,21 @@ int write_mark(struct handle *h)
 	int r;
 
 	h->out_len = 0;
-	r = reserve(h, RECORD_BATCH_HEAD);
+	r = write_reserve(h, RECORD_BATCH_HEAD);
 	h->out_len = RECORD_BATCH_HEAD;
 	if (r == 0)
 		r = write_append(h, 0, v->index, v->term, NULL);
 	return r ? r : bitcask_sync(h, NULL);
+}
+
+/* A sixteenth of what there is, so that what is worthless in the active file, which no merge can have, stays
+ * little. */
+uint64_t write_roll_size(const struct handle *h)
+{
+	uint64_t part = atomic_load(&h->keys.versions.published)->live / 16;
+
+	part = part > BITCASK_ROLL_MIN ? part : BITCASK_ROLL_MIN;
+	return part < h->file_size ? part : h->file_size;
 }
 
 int write_rotate(struct handle *h, struct cairn_error *error)
@@ -232,7 +242,7 @@ int write_rotate(struct handle *h, struct cairn_error *error)
 		h->files = files;
 		h->cap *= 2;
 	}
-	r = folder_create(h, bitcask_active(h)->rank + 1, &f, error);
+	r = folder_create(h, bitcask_active(h)->rank + 1, h->sequence, &f, error);
 	if (r)
 		return r;
 	files = malloc((h->count + 1) * sizeof(*files));
@@ -250,18 +260,8 @@ int write_rotate(struct handle *h, struct cairn_error *error)
 		return r;
 	}
 	h->files[h->count++] = f;
-	h->facts.rotations++;
+	h->rotations++;
 	return 0;
-}
-
-/* Bytes at which the active file is full: an eighth of what there is, so that what is worthless in it, and
- * cannot be merged, stays little. */
-static uint64_t roll_size(const struct handle *h)
-{
-	uint64_t eighth = atomic_load(&h->keys.versions.published)->live / 8;
-
-	eighth = eighth > BITCASK_ROLL_MIN ? eighth : BITCASK_ROLL_MIN;
-	return eighth < h->file_size ? eighth : h->file_size;
 }
 
 /* Refuse what grows the data while the disk has less than its reserve: deletes and merges still find room. */
@@ -326,7 +326,7 @@ int bitcask_write(void *handle, const struct cairn_batch *batch, bool sync, stru
 			*error = h->failed;
 		return h->failed_errno;
 	}
-	if (bitcask_active(h)->size >= roll_size(h)) /* where that fails, the old one takes more */
+	if (bitcask_active(h)->size >= write_roll_size(h)) /* where that fails, the old one takes more */
 		write_rotate(h, error);
 	if (h->failed_errno)
 		return h->failed_errno;

@@ -16,7 +16,7 @@
 #include "sys.h"
 
 #define SIM_SECTOR 512
-#define SIM_FILES 512
+#define SIM_FILES 8192
 #define SIM_NAMES 64
 #define SIM_FD 100000
 
@@ -172,6 +172,33 @@ static ssize_t sim_pwritev(int fd, const struct iovec *iov, int count, off_t at)
 	return (ssize_t)len;
 }
 
+static ssize_t sim_write(int fd, const void *data, size_t len)
+{
+	struct iovec iov = { (void *)data, len };
+
+	return sim_pwritev(fd, &iov, 1, (off_t)sim.files[fd - SIM_FD].now_len);
+}
+
+static int sim_ftruncate(int fd, off_t len)
+{
+	int e = sim_enter(SIM_WRITE, true);
+	struct sim_file *f = &sim.files[fd - SIM_FD];
+
+	if (e)
+		return sim_leave(e < 0 ? e : -EIO);
+	if ((size_t)len < f->now_len) {
+		memset(f->now + len, 0, f->now_len - (size_t)len);
+		f->now_len = (size_t)len;
+	}
+	return sim_leave(0);
+}
+
+static int sim_lock(int fd)
+{
+	(void)fd;
+	return 0;
+}
+
 static ssize_t sim_pread(int fd, void *data, size_t len, off_t at)
 {
 	int e = sim_enter(SIM_READ, false);
@@ -270,7 +297,11 @@ static int sim_list(int dirfd, int (*fn)(void *arg, const char *name), void *arg
 static const struct sys sim_sys = {
 	.openat = sim_openat,
 	.pwritev = sim_pwritev,
+	.write = sim_write,
+	.ftruncate = sim_ftruncate,
+	.lock = sim_lock,
 	.pread = sim_pread,
+	.pread_cached = sim_pread,
 	.fsync = sim_sync,
 	.fdatasync = sim_sync,
 	.renameat = sim_renameat,

@@ -186,3 +186,23 @@ END
     cmp "$cairn_root/want" "$cairn_root/got"
   done
 }
+
+@test "a watch goes on over kill -9 without gap or repetition" {
+  cairn_node -o volume.engine=leveldb
+  requires_engine leveldb
+  cairn put start 1
+  cairn watch --format plain --from 1 --count 601 '' >"$cairn_root/seen" 3>&- &
+  pid=$!
+  for i in $(seq 3); do
+    seq 200 | sed "s/.*/put k& $i/" | cairn shell >/dev/null &
+    writer=$!
+    until [ "$(wc -l <"$cairn_root/seen")" -ge $((i * 200 - 150)) ] || ! kill -0 "$pid" 2>/dev/null; do :; done
+    cairn_kill
+    cairn_start
+    wait "$writer"
+  done
+  wait "$pid"
+  # Each revision once, in order: what history says, too.
+  [ "$(cut -f 4 "$cairn_root/seen")" = "$(seq 601)" ]
+  [ "$(cut -f 2,3,4 "$cairn_root/seen" | grep -P '\tk7\t' | sort -k3n)" = "$(cairn history --format plain k7 | awk '{ print $4 "\tk7\t" $1 }' | sort -k3n)" ]
+}

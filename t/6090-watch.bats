@@ -221,3 +221,111 @@ a/2 change" ]
   [ "$last" -lt 3000 ]
   [ "$(changes slow | wc -l)" -eq "$last" ]
 }
+
+# cli NAME ARG…: cairn watch with ARGs in the background, its output in the files NAME and NAME.err.
+cli() {
+  local name=$1
+  shift
+  cairn watch "$@" >"$cairn_root/$name" 2>"$cairn_root/$name.err" 3>&- &
+  pid=$!
+  open+=("$pid")
+  wait_for watches $((++begun))
+}
+watches() { [ "$(cairn metrics | awk '/^cairn_requests_total.*watch/ { n += $2 } $1 == "cairn_watches" { n += $2 } END { print n }')" -ge "$1" ]; }
+lines() { [ "$(wc -l <"$cairn_root/$1")" -ge "$2" ]; }
+
+@test "cairn watch shows a line for each change, as JSON and plain too" {
+  node -o volume.engine=memory
+  cairn put app/web.conf 'listen 9090'
+  cli table app/
+  cli json --json app/
+  cli plain --format plain app/
+  cli initial --initial --count 2 ''
+  cairn append app/web.conf 'gzip on'
+  cairn mv app/web.conf "app/old conf"
+  cairn del "app/old conf"
+  wait "$pid"
+  for name in table json plain; do wait_for lines "$name" 4; done
+  me="$(id -un)@n1"
+  [[ "$(sed -n 1p "$cairn_root/table")" =~ ^[0-9]{2}:[0-9]{2}:[0-9]{2}'  append  app/web.conf  revision 2  18 bytes  '$me'  command'$ ]]
+  [ "$(sed 1d "$cairn_root/table" | cut -c 11-)" = "move  app/web.conf  to 'app/old conf'  revision 3  $me  command
+move  'app/old conf'  from app/web.conf  revision 3  18 bytes  $me  command
+delete  'app/old conf'  revision 4  $me  command" ] || { cat "$cairn_root/table"; false; }
+  [ "$(jq -r '"\(.change) \(.revision) \(.deleted // false)"' "$cairn_root/json" | xargs)" = "append 2 false move 3 true move 3 false delete 4 true" ]
+  [ "$(cut -f 2-5,8 "$cairn_root/plain" | sed -n 2p)" = $'move\tapp/web.conf\t3\t-\tapp/old conf' ]
+  [ "$(cut -c 11- "$cairn_root/initial" | cut -d ' ' -f 1-3)" = "initial  app/web.conf
+append  app/web.conf" ]
+  run cairn watch --from 2 --count 2 app/web.conf
+  [ "$(cut -c 11- <<<"$output" | cut -d ' ' -f 1 | xargs)" = "append move" ]
+  run cairn watch --from 2 --initial app/
+  [ "$status" -eq 2 ]
+  run cairn -V kept watch --from 99 ''
+  [ "$status" -eq 2 ]
+}
+
+@test "cairn watch --exec runs a command for each change, bursts as one, and returns its failure" {
+  node
+  cli exec --exec 'echo "$CAIRN_KIND $CAIRN_KEY $CAIRN_REVISION $CAIRN_COUNT $CAIRN_OTHER"; [ "$CAIRN_KEY" != a/end ] || exit 7
+    cat "$cairn_root/hold"' a/
+  mkfifo "$cairn_root/hold"
+  cairn put a/x 1
+  wait_for lines exec 1
+  for i in $(seq 10); do cairn put a/x "$i"; done
+  cairn mv a/x a/y
+  : >"$cairn_root/hold" # the first one goes on
+  wait_for lines exec 2
+  : >"$cairn_root/hold"
+  wait_for lines exec 3
+  cairn put a/end 1
+  : >"$cairn_root/hold"
+  status=0
+  wait "$pid" || status=$?
+  [ "$status" -eq 7 ]
+  [ "$(sed 's/ *$//' "$cairn_root/exec")" = "put a/x 1 1
+move a/x 12 11 a/y
+move a/y 12 1 a/x
+put a/end 13 1" ] || { cat "$cairn_root/exec"; false; }
+}
+
+@test "what --exec runs ends with the watch, whatever ends that" {
+  node
+  for signal in TERM KILL; do
+    rm -f "$cairn_root/running"
+    cli "exec$signal" --exec 'echo $$ >"$cairn_root/running.new"; mv "$cairn_root/running.new" "$cairn_root/running"; exec sleep 600' a/
+    cairn put a/x 1
+    wait_for test -e "$cairn_root/running"
+    child=$(cat "$cairn_root/running")
+    kill "-$signal" "$pid"
+    status=0
+    wait "$pid" || status=$?
+    [ "$status" -eq $((128 + $(kill -l "$signal"))) ]
+    dead() { ! kill -0 "$child" 2>/dev/null; }
+    wait_for dead
+  done
+}
+
+@test "cairn get --watch shows a value now and after each change" {
+  node
+  cairn put k one
+  cairn get --json --watch k >"$cairn_root/values" 2>"$cairn_root/values.err" 3>&- &
+  open+=($!)
+  wait_for lines values 1
+  cairn put k two
+  wait_for lines values 2
+  cairn del k
+  wait_for grep -q 'not there any more' "$cairn_root/values.err"
+  cairn put k three
+  wait_for lines values 3
+  [ "$(jq -r .value "$cairn_root/values" | xargs)" = "one two three" ]
+}
+
+@test "cairn watch ends when nobody reads its output any more" {
+  node
+  cairn watch '' 3>&- | head -n 1 >"$cairn_root/first" &
+  pid=$!
+  wait_for watches 1
+  cairn put a 1
+  wait_for lines first 1
+  wait_for dead_job
+}
+dead_job() { ! kill -0 "$pid" 2>/dev/null; }

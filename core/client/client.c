@@ -103,6 +103,21 @@ enum cairn_code cairn_submit(struct cairn *c, const struct cairn_msg *request, c
 	return code;
 }
 
+enum cairn_code cairn_watch(struct cairn *c, const struct cairn_msg *request, cairn_done_fn *done, void *arg,
+			    uint64_t *id)
+{
+	enum cairn_code code = request_submit(c, request, done, arg, false, id);
+
+	if (!code)
+		request_pump(c);
+	return code;
+}
+
+void cairn_cancel(struct cairn *c, uint64_t id)
+{
+	request_cancel(c, id);
+}
+
 int cairn_fd(struct cairn *c)
 {
 	return c->epoll;
@@ -126,8 +141,9 @@ const char *cairn_version(void)
 /* One turn. READ: look for answers. Returns when it has to look again at the latest. */
 static uint64_t turn(struct cairn *c, bool read)
 {
-	uint64_t again;
+	uint64_t again, later;
 
+	request_resume(c);
 	connection_start(c);
 	request_pump(c);
 	connection_flush(c);
@@ -135,8 +151,10 @@ static uint64_t turn(struct cairn *c, bool read)
 		connection_receive(c);
 	request_expire(c);
 	again = connection_watch(c);
+	later = request_resume(c);
 	request_pump(c);
 	connection_flush(c);
+	again = again < later ? again : later;
 	return again < c->deadline_ns ? again : c->deadline_ns;
 }
 

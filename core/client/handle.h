@@ -37,7 +37,9 @@ struct seen {
 };
 
 enum repeat { REPEAT_READ, REPEAT_WRITE, REPEAT_NEVER }; /* what may be done when a connection dies */
-enum place { PLACE_NONE, PLACE_READS, PLACE_WRITES, PLACE_SENT, PLACE_ENDED };
+enum place { PLACE_NONE, PLACE_READS, PLACE_WRITES, PLACE_SENT, PLACE_ENDED, PLACE_LATER };
+
+struct watching;
 
 struct request {
 	struct request *next, *prev;   /* in the queue that PLACE names */
@@ -48,6 +50,8 @@ struct request {
 	uint64_t id;             /* slot + 1 in the low half, a generation in the high one */
 	uint64_t deadline_ns;    /* boot clock, or NEVER */
 	uint64_t timeout_ns;     /* 0: none */
+	uint64_t again_ns;       /* of one in the queue LATER: when it is sent again */
+	struct watching *watch;  /* of a watch: where it is; owned */
 	uint64_t sequence, born; /* of a write, once it was sent */
 	uint64_t end;            /* where its frame ends in the connection's bytes; 0: not encoded there */
 	enum repeat repeat;
@@ -113,6 +117,7 @@ struct cairn {
 	size_t delivered;           /* times that a DONE was called */
 	struct queue reads, writes; /* waiting to be encoded */
 	struct queue sent;          /* waiting for their answers */
+	struct queue later;         /* watches that are sent again after a pause */
 	struct queue ended;         /* about to be told that their connection is gone */
 	struct request *outstanding, *outstanding_last; /* writes with a sequence, lowest first */
 	uint64_t sequence;                              /* next one */
@@ -181,9 +186,24 @@ void request_tell_ended(struct cairn *c, const struct server *s);
 void request_forget_born(struct cairn *c);
 /* End requests whose time has come. */
 void request_expire(struct cairn *c);
+/* Queue those of LATER whose time has come; returns when the next one's does. */
+uint64_t request_resume(struct cairn *c);
 /* End all that wait: no server is there. */
 void request_fail_all(struct cairn *c);
 void request_free_all(struct cairn *c);
 bool request_any(const struct cairn *c);
+
+/* watch.c */
+/* What the fields of a request for a watch say of where it begins; NULL without memory. */
+struct watching *watching_new(struct cairn_slice fields);
+void watching_free(struct watching *w);
+/* Whether FIELD is one of those. */
+bool watching_takes(unsigned field);
+/* Add the fields that make it go on from where it is. */
+void watching_encode(const struct watching *w, struct cairn_msg *m);
+/* Note the event FIELDS. Whether the caller is to get it. */
+bool watching_take(struct watching *w, struct cairn_slice fields);
+/* Its stream broke. Whether it can be taken up, after a pause of *PAUSE_NS. */
+bool watching_again(struct watching *w, uint64_t *pause_ns);
 
 #endif

@@ -1,7 +1,7 @@
 # libcairn: installed as a shared library; libclient.la is the same for our own programs, linked statically.
 noinst_LTLIBRARIES += libclient.la
 libclient_la_SOURCES = %D%/handle.h %D%/client.c %D%/connection.c %D%/request.c %D%/servers.c %D%/transport.c \
-	%D%/call.c %D%/fence.c %D%/fence.h %D%/value.c %D%/proxy.c %D%/proxy.h
+	%D%/call.c %D%/watch.c %D%/fence.c %D%/fence.h %D%/value.c %D%/proxy.c %D%/proxy.h
 libclient_la_CPPFLAGS = $(BASE_CPPFLAGS) -DCAIRN_VERSION='"$(PACKAGE_VERSION)"'
 libclient_la_LIBADD = libbase.la
 

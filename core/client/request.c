@@ -32,6 +32,8 @@ static struct queue *queue_of(struct cairn *c, enum place place)
 		return &c->sent;
 	case PLACE_ENDED:
 		return &c->ended;
+	case PLACE_LATER:
+		return &c->later;
 	case PLACE_NONE:
 		break;
 	}
@@ -77,7 +79,7 @@ static void requeue(struct cairn *c, struct request *r)
 
 bool request_any(const struct cairn *c)
 {
-	return c->reads.first || c->writes.first || c->sent.first;
+	return c->reads.first || c->writes.first || c->sent.first || c->later.first;
 }
 
 /* Take R out of everything; only its memory is left. */
@@ -97,13 +99,19 @@ static void detach(struct cairn *c, struct request *r)
 		c->pending--;
 }
 
+static void forget(struct request *r)
+{
+	watching_free(r->watch);
+	free(r);
+}
+
 static void finish(struct cairn *c, struct request *r, struct cairn_reply *reply)
 {
 	detach(c, r);
 	if (!r->own)
 		c->delivered++;
 	r->done(r->arg, reply);
-	free(r);
+	forget(r);
 }
 
 static bool has_left(const struct cairn *c, const struct request *r)
@@ -151,15 +159,43 @@ static void give_up(struct cairn *c, struct request *r)
 	finish(c, r, &reply);
 }
 
+/* Where R is a watch that can go on: have it sent again, soon. */
+static bool take_up(struct cairn *c, struct request *r)
+{
+	uint64_t pause_ns;
+
+	if (!r->watch || !watching_again(r->watch, &pause_ns))
+		return false;
+	r->events = r->reached = false;
+	r->end = 0;
+	r->again_ns = c->now + pause_ns;
+	enqueue(c, r, PLACE_LATER);
+	return true;
+}
+
+uint64_t request_resume(struct cairn *c)
+{
+	uint64_t next = NEVER;
+
+	for (struct request *r = c->later.first, *behind; r; r = behind) {
+		behind = r->next;
+		if (r->again_ns <= c->now)
+			enqueue(c, r, PLACE_READS);
+		else if (r->again_ns < next)
+			next = r->again_ns;
+	}
+	return next;
+}
+
 void request_requeue(struct cairn *c)
 {
 	struct request *r;
 
 	while ((r = c->sent.last)) {
 		r->reached = has_left(c, r);
-		if ((r->repeat == REPEAT_NEVER && r->reached) || r->events)
+		if ((r->repeat == REPEAT_NEVER && r->reached) || (r->events && !take_up(c, r)))
 			enqueue(c, r, PLACE_ENDED);
-		else
+		else if (r->place == PLACE_SENT)
 			requeue(c, r);
 	}
 }
@@ -213,7 +249,8 @@ void request_fail_all(struct cairn *c)
 void request_free_all(struct cairn *c)
 {
 	for (size_t i = 0; i < c->slot_cap; i++)
-		free(c->slots[i]);
+		if (c->slots[i])
+			forget(c->slots[i]);
 	free(c->slots);
 	free(c->free_slots);
 	while (c->seen) {
@@ -284,7 +321,7 @@ static enum cairn_code take_fields(struct cairn *c, struct request *r, struct ca
 
 	memcpy(r->body, message.data, CAIRN_MESSAGE_HEAD);
 	r->len = CAIRN_MESSAGE_HEAD;
-	r->timeout_ns = c->timeout_ns;
+	r->timeout_ns = r->watch ? 0 : c->timeout_ns;
 	for (;;) {
 		const char *start = fields.data;
 
@@ -296,6 +333,8 @@ static enum cairn_code take_fields(struct cairn *c, struct request *r, struct ca
 			r->timeout_ns = cairn_body_u64(body) * MS;
 			continue;
 		}
+		if (r->watch && watching_takes(field))
+			continue;
 		if (field == CAIRN_F_VOLUME)
 			volume = body;
 		r->has_face |= field == CAIRN_F_FACE;
@@ -313,6 +352,14 @@ static enum cairn_code take_fields(struct cairn *c, struct request *r, struct ca
 		r->len += c->fences.len;
 	}
 	return CAIRN_OK;
+}
+
+static enum cairn_code take_watch(struct request *r, struct cairn_slice message)
+{
+	if (cairn_message_number(message) != CAIRN_OP_WATCH)
+		return CAIRN_OK;
+	r->watch = watching_new(cairn_message_fields(message));
+	return r->watch ? CAIRN_OK : CAIRN_E_INTERNAL;
 }
 
 static enum repeat repeat_of(unsigned number)
@@ -342,11 +389,13 @@ enum cairn_code request_submit(struct cairn *c, const struct cairn_msg *m, cairn
 		return CAIRN_E_INTERNAL;
 	*r = (struct request){ .done = done, .arg = arg, .own = own };
 	r->repeat = repeat_of(cairn_message_number(message));
-	code = take_fields(c, r, message);
+	code = take_watch(r, message);
+	if (!code)
+		code = take_fields(c, r, message);
 	if (!code && !slot_for(c, r))
 		code = CAIRN_E_INTERNAL;
 	if (code) {
-		free(r);
+		forget(r);
 		return code;
 	}
 	c->now = clock_boot_ns();
@@ -390,7 +439,7 @@ void request_cancel(struct cairn *c, uint64_t id)
 	if (r->calling)
 		r->cancelled = true;
 	else
-		free(r);
+		forget(r);
 }
 
 static void born_learnt(void *arg, struct cairn_reply *reply)
@@ -448,6 +497,8 @@ static void encode(struct cairn *c, struct request *r)
 		t->heard_ns = c->now;
 	cairn_msg_fields(out, cairn_slice(room, sizeof(room)));
 	cairn_msg_fields(out, cairn_slice(r->body, r->len));
+	if (r->watch)
+		watching_encode(r->watch, out);
 	if (!r->has_face)
 		cairn_msg_fields(out, cairn_msg_slice(&c->face));
 	left_ms = r->deadline_ns == NEVER ? NO_LIMIT_MS
@@ -536,11 +587,15 @@ static void hand_over(struct cairn *c, struct request *r, struct cairn_reply *re
 	r->events = r->calling = true;
 	if (r->timeout_ns)
 		r->deadline_ns = c->now + r->timeout_ns;
+	if (r->watch && !watching_take(r->watch, reply->fields)) {
+		r->calling = false;
+		return;
+	}
 	c->delivered++;
 	r->done(r->arg, reply);
 	r->calling = false;
 	if (r->cancelled)
-		free(r);
+		forget(r);
 }
 
 int request_answer(struct cairn *c, uint64_t id, struct cairn_slice rest)
@@ -576,6 +631,8 @@ int request_answer(struct cairn *c, uint64_t id, struct cairn_slice rest)
 	reply.error.message[0] = reply.error.hint[0] = 0;
 	if (kind == 1)
 		take_error(&reply, cairn_message_number(message));
+	if (reply.code == CAIRN_E_UNAVAILABLE && take_up(c, r))
+		return 0;
 	if (reply.code != CAIRN_E_UNAVAILABLE || !try_elsewhere(c, r, &reply.error))
 		hand_over(c, r, &reply);
 	return 0;

@@ -237,6 +237,11 @@ void past_add(struct cairn_msg *m, const struct past *p);
  * is one. */
 bool text_moment(const char *text, uint64_t now_ns, uint64_t *ns);
 
+/* watch.c */
+/* Call CHANGED now and after each change of KEY, until it returns an error, or the watch ends with one. */
+typedef enum cairn_code changed_fn(void *arg);
+enum cairn_code watch_key(struct cli *c, struct cairn_slice key, changed_fn *changed, void *arg);
+
 /* expiry.c */
 /* Add TEXT, a duration, to the request M as the time that the key stays. */
 enum cairn_code ttl_add(struct cli *c, struct cairn_msg *m, const char *text);
@@ -308,6 +313,7 @@ VERB(tree);
 VERB(scan);
 VERB(history);
 VERB(revert);
+VERB(watch);
 VERB(volume_set);
 VERB(incr);
 VERB(expire);

@@ -110,24 +110,67 @@ static enum cairn_code get_raw(struct cli *c, struct cairn_msg *m, struct cairn_
 	return code;
 }
 
-VERB(get)
+/* A key whose value is shown again when it has changed. */
+struct watched {
+	struct cli *c;
+	struct cairn_slice key;
+	uint64_t revision; /* of the value shown; 0: it was not there */
+	bool any;          /* it was looked at */
+};
+
+static enum cairn_code show_value(struct cli *c, struct cairn_slice key, const struct past *past)
 {
 	struct cairn_msg m = { 0 };
 	struct cairn_reply r = { 0 };
+	enum cairn_code code;
+
+	request(c, &m, CAIRN_OP_GET);
+	cairn_msg_bytes(&m, CAIRN_F_KEY, key);
+	past_add(&m, past);
+	code = c->format == FORMAT_JSON ? get_json(c, &m, key, &r) : get_raw(c, &m, &r);
+	cairn_msg_free(&m);
+	cairn_reply_free(&r);
+	return code;
+}
+
+static enum cairn_code show_changed(void *arg)
+{
+	struct watched *w = arg;
+	struct cairn_msg m = { 0 };
+	struct cairn_reply r = { 0 };
+	uint64_t revision;
+	enum cairn_code code;
+
+	request(w->c, &m, CAIRN_OP_GET);
+	cairn_msg_bytes(&m, CAIRN_F_KEY, w->key);
+	cairn_msg_bool(&m, CAIRN_F_META_ONLY, true);
+	code = call(w->c, &m, &r);
+	revision = code ? 0 : cairn_field_u64(r.fields, CAIRN_F_REVISION, 0);
+	cairn_reply_free(&r);
+	if (code == CAIRN_E_NOT_FOUND && (w->revision || !w->any))
+		fprintf(stderr, "cairn: the key is not there%s\n", w->any ? " any more" : " yet");
+	if (!code && revision != w->revision)
+		code = show_value(w->c, w->key, &(struct past){ 0 });
+	w->revision = revision;
+	w->any = true;
+	return code == CAIRN_E_NOT_FOUND ? CAIRN_OK : code; /* gone in between: its change follows */
+}
+
+VERB(get)
+{
 	struct past past = { 0 };
 	struct key k;
 	enum cairn_code code = key_take(c, &a->operand[0], &k);
 
 	if (code == CAIRN_OK)
 		code = past_take(c, a, false, &past);
-	if (code == CAIRN_OK) {
-		request(c, &m, CAIRN_OP_GET);
-		cairn_msg_bytes(&m, CAIRN_F_KEY, k.name);
-		past_add(&m, &past);
-		code = c->format == FORMAT_JSON ? get_json(c, &m, k.name, &r) : get_raw(c, &m, &r);
-	}
-	cairn_msg_free(&m);
-	cairn_reply_free(&r);
+	if (code == CAIRN_OK && argument(a, "watch") && past.given)
+		code = cairn_fail(&c->error, CAIRN_E_INVALID,
+				  "the past does not change: --watch shows what is now");
+	if (code == CAIRN_OK && argument(a, "watch"))
+		code = watch_key(c, k.name, show_changed, &(struct watched){ .c = c, .key = k.name });
+	else if (code == CAIRN_OK)
+		code = show_value(c, k.name, &past);
 	key_free(&k);
 	return code;
 }

@@ -5,7 +5,7 @@ noinst_LTLIBRARIES += libcli.la
 libcli_la_SOURCES = %D%/cli.h %D%/run.c %D%/arguments.c %D%/verbs.c %D%/pages.c %D%/past.c %D%/revert.c %D%/help.c %D%/manual.c %D%/text.c %D%/text.h \
 	%D%/output.c %D%/request.c %D%/keys.c %D%/data.c %D%/listing.c %D%/folders.c %D%/txn.c %D%/cluster.c \
 	%D%/admin.c %D%/shell.c %D%/edit.c %D%/edit.h %D%/complete.c %D%/proxy.c \
-	%D%/expiry.c \
+	%D%/expiry.c %D%/watch.c %D%/watch.h %D%/runner.c \
 	%D%/snapshot.c %D%/export.c %D%/import.c %D%/upkeep.c %D%/journal.c %D%/programs.c %D%/sandbox.c %D%/keeper.c %D%/keeper.h
 libcli_la_CPPFLAGS = $(BASE_CPPFLAGS) -I$(top_srcdir)/core/client $(EDIT_CFLAGS)
 bin_cairn_SOURCES = %D%/main.c

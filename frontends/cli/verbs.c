@@ -24,6 +24,21 @@ static const struct option past_options[] = {
 	{ 0 },
 };
 
+static const struct option get_options[] = {
+	{ "revision", 0, "N", "as it was at revision N" },
+	{ "at", 0, "TIME", "as it was at that time: 10m (ago), 2026-11-20, 2026-11-20T10:05:00Z" },
+	{ "watch", 'w', NULL, "now, and again after each change, until it is stopped" },
+	{ 0 },
+};
+
+static const struct option watch_options[] = {
+	{ "from", 0, "REVISION", "begin with the changes of that revision; or of a time: 10m (ago), 10:05" },
+	{ "initial", 'i', NULL, "first what is there now, then what changes" },
+	{ "exec", 'x', "COMMAND", "run this by the shell for each change, instead of showing it" },
+	{ "count", 'n', "N", "end after N changes" },
+	{ 0 },
+};
+
 static const struct option history_options[] = {
 	{ "limit", 0, "N", "the newest N versions" },
 	{ 0 },
@@ -381,7 +396,7 @@ const struct verb verbs[] = {
 		  "  cairn get app/port\n  cairn get app/core.gz | gunzip\n  cairn get ./app/port\n  cairn "
 		  "get "
 		  "--at 10m app/port",
-	  .options = past_options,
+	  .options = get_options,
 	  .least = 1,
 	  .most = 1,
 	  .operands = { OPERAND_KEY },
@@ -607,6 +622,35 @@ const struct verb verbs[] = {
 	  .most = 1,
 	  .operands = { OPERAND_KEY },
 	  .run = verb_history },
+	{ .name = "watch",
+	  .aliases = "",
+	  .group = "past",
+	  .synopsis = "KEY\nFOLDER/\n''",
+	  .help = "show changes as they happen: of a key, a folder, or (with '') all keys",
+	  .page = "A line for each change: when, how it came to be (put, delete, append, patch, attributes, "
+		  "move, copy, swap, expire, revert, flush), the key, the revision, how long the value is "
+		  "now, "
+		  "who wrote it and through what. Each change comes once, in order; when the daemon is gone, "
+		  "the "
+		  "watch waits for it, or goes to the next server, and takes up where it was. What is not "
+		  "kept any "
+		  "more is the error compacted (exit status 10), which names the oldest revision that is.\n\n"
+		  "--exec runs COMMAND once for each change, one at a time, with CAIRN_KEY, CAIRN_KIND, "
+		  "CAIRN_REVISION, CAIRN_OTHER (of a move) and CAIRN_COUNT in its environment. What happens "
+		  "to one "
+		  "key while a command runs is one run more, for the newest change; CAIRN_COUNT says how "
+		  "many it "
+		  "stands for. When a command fails, the watch ends with its status; when the watch ends, so "
+		  "does "
+		  "what it runs.\n\n"
+		  "  cairn watch app/\n  cairn watch --initial --json app/port\n"
+		  "  cairn watch --exec 'systemctl reload nginx' app/web.conf\n"
+		  "  cairn watch --count 1 app/ready",
+	  .options = watch_options,
+	  .least = 1,
+	  .most = 1,
+	  .operands = { OPERAND_KEY },
+	  .run = verb_watch },
 	{ .name = "revert",
 	  .aliases = "",
 	  .group = "past",

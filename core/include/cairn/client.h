@@ -74,6 +74,19 @@ typedef void cairn_done_fn(void *arg, struct cairn_reply *r);
 enum cairn_code cairn_submit(struct cairn *c, const struct cairn_msg *request, cairn_done_fn *done,
 			     void *arg);
 /*
+ * The same, and *ID is what cairn_cancel takes. A watch (CAIRN_OP_WATCH), however it is submitted, goes on by
+ * itself: when its connection breaks, or the server ends it with UNAVAILABLE (the reader was too slow, the
+ * volume was emptied), it is taken up where it was, without gap or repetition, on any server of the list and
+ * for as long as it takes. It has no time-out unless the request has one. DONE gets the progress messages
+ * only where the request asks for them, but always the first one, which says that it is in force. It ends
+ * with COMPACTED where changes were lost for good, or as any other request.
+ */
+enum cairn_code cairn_watch(struct cairn *c, const struct cairn_msg *request, cairn_done_fn *done, void *arg,
+			    uint64_t *id);
+/* Forget the request ID: its DONE is not called again. A stream ends; a write may still happen. Also from
+ * within a callback. An ID that is over is ignored. */
+void cairn_cancel(struct cairn *c, uint64_t id);
+/*
  * A descriptor that is readable (poll POLLIN) when cairn_dispatch has something to do: answers, room to send,
  * a server to reconnect to, a time-out. It stays the same over reconnects. It does not tell that cairn_submit
  * was called.

@@ -42,6 +42,10 @@ void btree_read_end(struct btree *t, struct btree_guard *guard);
 bool btree_get(struct btree_guard *guard, struct btree_version *snapshot, struct cairn_slice key,
 	       struct cairn_slice *value);
 
+/* Get COUNT keys, and wait for memory once and not for each; data of a value is NULL where there is none. */
+void btree_get_many(const struct btree_guard *guard, const struct cairn_slice *keys, size_t count,
+		    struct cairn_slice *values);
+
 /*
  * A batch: begin, any steps, commit. The writer's thread only. A step returns 0 or -errno (-ENOMEM, -EMSGSIZE
  * for a key or value over its limit) and after a failure the batch can only be aborted. VALUE is COUNT

@@ -300,30 +300,44 @@ static inline unsigned leaf_among(const struct leaf *l, unsigned low, unsigned h
 	return low;
 }
 
-/* The entry with KEY, or NULL, and its place; touches no entry but the one that may be it. */
-static inline struct entry *leaf_lookup(const struct leaf *l, struct cairn_slice key, unsigned *at)
+/* Whether there may be an entry with KEY, and where; touches no entry where heads tell all keys apart. */
+static inline bool leaf_candidate(const struct leaf *l, struct cairn_slice key, unsigned *at)
 {
 	unsigned low, high, n = l->node.count;
-	struct entry *e;
 	uint64_t head;
 
 	if (key.len < l->node.skip)
-		return NULL;
+		return false;
 	head = head_of(key, l->node.skip);
 	low = lower(l->heads, LEAF_MAX, head);
 	if (low == n || l->heads[low] != head)
-		return NULL;
+		return false;
 	if (low + 1 < n && l->heads[low + 1] == head) {
 		for (high = low + 2; high < n && l->heads[high] == head; high++)
 			;
 		low = leaf_among(l, low, high, key);
 		if (low == high)
-			return NULL;
+			return false;
 	}
 	*at = low;
-	e = __atomic_load_n(&l->entries[low], __ATOMIC_ACQUIRE);
+	return true;
+}
+
+static inline bool entry_has(const struct entry *e, struct cairn_slice key)
+{
+	return e->object.key_len == key.len && same(e->bytes, key.data, key.len);
+}
+
+/* The entry with KEY, or NULL, and its place. */
+static inline struct entry *leaf_lookup(const struct leaf *l, struct cairn_slice key, unsigned *at)
+{
+	struct entry *e;
+
+	if (!leaf_candidate(l, key, at))
+		return NULL;
+	e = __atomic_load_n(&l->entries[*at], __ATOMIC_ACQUIRE);
 	prefetch(e, ENTRY_BYTES);
-	return e->object.key_len == key.len && same(e->bytes, key.data, key.len) ? e : NULL;
+	return entry_has(e, key) ? e : NULL;
 }
 
 /* How many entries are below KEY. */

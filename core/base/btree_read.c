@@ -100,6 +100,51 @@ bool btree_get(struct btree_guard *guard, struct btree_version *snapshot, struct
 	return true;
 }
 
+#define GROUP 16 /* searches at a time */
+
+/* btree_get for N keys at once, one level of the tree after the other: what the next step of each needs is
+ * asked for before any of them takes it. */
+static void get_group(const struct btree_version *v, const struct cairn_slice *keys, unsigned n,
+		      struct cairn_slice *values)
+{
+	struct node *nodes[GROUP];
+	struct entry *const *found[GROUP], *e;
+	unsigned at;
+
+	for (unsigned i = 0; i < n; i++)
+		nodes[i] = v->root;
+	while (nodes[0]->object.kind == INNER) /* all leaves are equally deep */
+		for (unsigned i = 0; i < n; i++) {
+			nodes[i] = as_inner(nodes[i])->children[inner_place(as_inner(nodes[i]), keys[i])];
+			prefetch(nodes[i], NODE_BYTES / 2); /* its heads */
+		}
+	for (unsigned i = 0; i < n; i++) {
+		found[i] = leaf_candidate(as_leaf(nodes[i]), keys[i], &at) ? &as_leaf(nodes[i])->entries[at]
+									   : NULL;
+		__builtin_prefetch(found[i]);
+	}
+	for (unsigned i = 0; i < n; i++)
+		if (found[i])
+			prefetch(__atomic_load_n(found[i], __ATOMIC_ACQUIRE), ENTRY_BYTES);
+	for (unsigned i = 0; i < n; i++) {
+		e = found[i] ? __atomic_load_n(found[i], __ATOMIC_ACQUIRE) : NULL;
+		values[i] = e && entry_has(e, keys[i]) ? entry_value(visible(e, v->number))
+						       : cairn_slice(NULL, 0);
+	}
+}
+
+void btree_get_many(const struct btree_guard *guard, const struct cairn_slice *keys, size_t count,
+		    struct cairn_slice *values)
+{
+	for (size_t n; count; keys += n, values += n, count -= n) {
+		n = count < GROUP ? count : GROUP;
+		if (guard->version->root)
+			get_group(guard->version, keys, (unsigned)n, values);
+		else
+			memset(values, 0, n * sizeof(*values));
+	}
+}
+
 /* Iterators */
 
 struct btree_iter {

@@ -68,6 +68,17 @@ static int no_repair(const char *dir, struct cairn_error *error)
 	return -EOPNOTSUPP;
 }
 
+static bool no_get_many(void *handle, struct cairn_guard *guard, const struct cairn_slice *keys, size_t count,
+			struct cairn_slice *values)
+{
+	(void)handle;
+	(void)guard;
+	(void)keys;
+	(void)count;
+	(void)values;
+	return false;
+}
+
 static int remove_folder(const char *dir)
 {
 	return folder_remove(AT_FDCWD, dir);
@@ -93,6 +104,8 @@ static void fill(struct cairn_engine *ops)
 		ops->notice = no_notice;
 	if (!ops->repair)
 		ops->repair = no_repair;
+	if (!ops->get_many)
+		ops->get_many = no_get_many;
 }
 
 int engine_sync(struct engine *e, struct cairn_error *error)

@@ -152,6 +152,18 @@ static int overlay_get(void *handle, struct cairn_guard *guard, void *snapshot, 
 	return o->lower.ops.get(o->lower.handle, &r->lower, s ? s->lower : NULL, key, flags, value);
 }
 
+/* What the lower engine could say of many keys, the layers may contradict. */
+static bool overlay_get_many(void *handle, struct cairn_guard *guard, const struct cairn_slice *keys,
+			     size_t count, struct cairn_slice *values)
+{
+	(void)handle;
+	(void)guard;
+	(void)keys;
+	(void)count;
+	(void)values;
+	return false;
+}
+
 static void snapshot_end(struct overlay *o, struct snapshot *s)
 {
 	for (int i = 0; i < 2; i++)
@@ -659,5 +671,6 @@ int overlay_open(struct engine *upper, struct engine *lower)
 	upper->ops.compact = overlay_compact;
 	upper->ops.maintain = overlay_maintain;
 	upper->ops.notice = overlay_notice;
+	upper->ops.get_many = overlay_get_many;
 	return 0;
 }

@@ -75,6 +75,14 @@ static int memory_get(void *handle, struct cairn_guard *guard, void *snapshot, s
 	return btree_get(guard_of(guard), snapshot, key, value) ? 0 : -ENOENT;
 }
 
+static bool memory_get_many(void *handle, struct cairn_guard *guard, const struct cairn_slice *keys,
+			    size_t count, struct cairn_slice *values)
+{
+	(void)handle;
+	btree_get_many(guard_of(guard), keys, count, values);
+	return true;
+}
+
 static int step(struct btree *t, const struct cairn_write *w)
 {
 	switch (w->kind) {
@@ -223,6 +231,7 @@ static struct cairn_engine memory = {
 	.stats = memory_stats,
 	.compact = memory_compact,
 	.maintain = memory_maintain,
+	.get_many = memory_get_many,
 };
 
 CAIRN_ENGINE_REGISTER(memory)

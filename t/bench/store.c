@@ -11,11 +11,13 @@
  * puts), with a step of reclaim after each batch.
  */
 #include <time.h>
+#include "feed.h"
 #include "storehouse.h"
 #include "banned.h"
 
 #define BATCH_MAX 256
-#define AHEAD 64 /* requests, or one batch, that are made before the clock runs */
+#define AHEAD 64   /* requests, or one batch, that are made before the clock runs */
+#define FEED 32768 /* puts that fill the feed of changes */
 #define ROUNDS_MAX 99
 
 /* malloc and its like, for this program and the plugins that it loads; glibc has them under a second name.
@@ -250,10 +252,11 @@ int main(int argc, char **argv)
 	settings.history_age_ns = 1000000000;
 	if (!house_open_with(&b->h, engine, &settings))
 		bail("no engine %s in this build", engine);
+	store_feed_limit(b->h.store, 128 * FEED); /* 4 MiB, as a node has it by itself */
 	for (uint64_t i = 0; i < b->keys; i += b->ahead)
 		put(b, i, &filling);
-	warm = 2 * b->keys + (b->history ? b->puts : 0);
-	while (filling.count < warm) /* memory is as mixed, and history as long, as they will be */
+	warm = 2 * b->keys + FEED + (b->history ? b->puts : 0);
+	while (filling.count < warm) /* memory is as mixed, and history and feed as long, as they will be */
 		put(b, UINT64_MAX, &filling);
 	get(b, &filling);
 	for (uint64_t i = 1; i <= rounds; i++)

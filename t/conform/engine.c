@@ -111,7 +111,7 @@ static bool check_one(struct conform *c, const struct value *want, uint32_t i, i
 static bool check_gets(struct conform *c, void *snapshot, const struct value *state)
 {
 	uint32_t n = 1 + dice(&c->dice, 6), which[6];
-	struct cairn_slice got[6] = { { 0 } };
+	struct cairn_slice got[6] = { { 0 } }, keys[6];
 	struct cairn_guard guard = { 0 };
 	int r[6];
 	bool good = true;
@@ -132,6 +132,13 @@ static bool check_gets(struct conform *c, void *snapshot, const struct value *st
 		good = good &&
 			check_one(c, &state[which[i]], which[i], r[i], got[i],
 				  snapshot ? "get in a snapshot" : "get");
+	for (uint32_t i = 0; i < n; i++)
+		keys[i] = c->keys.list[which[i]];
+	if (!snapshot && c->e.ops.get_many(c->e.handle, &guard, keys, n, got))
+		for (uint32_t i = 0; i < n; i++)
+			good = good &&
+				check_one(c, &state[which[i]], which[i], got[i].data ? 0 : -ENOENT, got[i],
+					  "get_many");
 	c->e.ops.read_end(c->e.handle, &guard);
 	return good;
 }

@@ -101,6 +101,25 @@ static bool walk(struct btree *t, struct btree_version *v, const struct model *m
 	return good;
 }
 
+/* 1 to 40 keys at once. */
+static bool many(const struct btree_guard *guard, const struct model *m)
+{
+	struct cairn_slice keys[40], values[40];
+	unsigned char bytes[40][512];
+	uint32_t numbers[40], n = 1 + dice(40);
+	bool good = true;
+
+	for (uint32_t i = 0; i < n; i++)
+		keys[i] = key_of(bytes[i], numbers[i] = dice(KEYS));
+	btree_get_many(guard, keys, n, values);
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t v = m->value[numbers[i]];
+
+		good &= v ? values[i].data && same(values[i], v) : !values[i].data;
+	}
+	return good;
+}
+
 static bool equal(struct btree *t, struct btree_version *v, const struct model *m)
 {
 	struct cairn_slice value;
@@ -116,6 +135,8 @@ static bool equal(struct btree *t, struct btree_version *v, const struct model *
 
 		good = found == (m->value[n] != 0) && (!found || same(value, m->value[n]));
 	}
+	for (int i = 0; !v && good && i < 5; i++)
+		good = many(&guard, m);
 	btree_read_end(t, &guard);
 	return good && walk(t, v, m, 0, KEYS, false) && walk(t, v, m, 0, KEYS, true) &&
 		walk(t, v, m, a, b, false) && walk(t, v, m, a, b, true);

@@ -104,36 +104,37 @@ static enum cairn_code not_known(struct store *s, const struct store_command *c)
 			  (unsigned long long)c->position.index, cairn_message_number(c->message));
 }
 
-static void apply_one(struct store *s, struct store_command *c)
+static void apply_one(struct store *s, struct store_command *c, const struct ahead *ahead)
 {
 	unsigned op = cairn_message_number(c->message);
+	const struct args *a = &ahead->args;
 	struct cairn_error unused;
-	struct args a;
 	struct work w = {
 		.s = s,
+		.ahead = ahead,
 		.answer = c->answer ? c->answer : &s->scratch,
 		.error = c->error ? c->error : &unused,
 	};
 
-	if (!args_is_write(op) || args_parse(cairn_message_fields(c->message), &a) < 0) {
+	if (!args_is_write(op) || !ahead->parsed) {
 		c->code = not_known(s, c);
 		return;
 	}
 	cairn_msg_start(w.answer, 0);
 	w.error->code = CAIRN_OK;
 	s->meta.position = c->position;
-	if (args_u64(&a, CAIRN_F_TIME, 0) > s->meta.clock_ns)
-		s->meta.clock_ns = args_u64(&a, CAIRN_F_TIME, 0);
+	if (args_u64(a, CAIRN_F_TIME, 0) > s->meta.clock_ns)
+		s->meta.clock_ns = args_u64(a, CAIRN_F_TIME, 0);
 	w.time_ns = s->meta.clock_ns;
 	w.revision = s->meta.revision + 1;
 	if (expiry_due(&w)) /* the store has stopped */
 		return;
-	w.author = args_bytes(&a, CAIRN_F_AUTHOR);
-	w.face = args_bytes(&a, CAIRN_F_FACE);
-	w.client = args_bytes(&a, CAIRN_F_CLIENT);
+	w.author = args_bytes(a, CAIRN_F_AUTHOR);
+	w.face = args_bytes(a, CAIRN_F_FACE);
+	w.client = args_bytes(a, CAIRN_F_CLIENT);
 	if (requests_evict(&w) == CAIRN_OK)
-		c->code = args_has(&a, CAIRN_F_CLIENT) ? do_once(&w, op, &a, c->position.index)
-						       : do_command(&w, op, &a);
+		c->code = args_has(a, CAIRN_F_CLIENT) ? do_once(&w, op, a, c->position.index)
+						      : do_command(&w, op, a);
 	pending_keep(&s->pending);
 	if (cairn_msg_error(w.answer) && !s->stop.code)
 		cairn_fail(&s->stop, CAIRN_E_INTERNAL, "no memory left for an answer");
@@ -263,7 +264,11 @@ enum cairn_code store_apply(struct store *s, struct store_command *commands, siz
 		return s->stop.code;
 	}
 	batch_begin(s);
-	for (size_t i = 0; i < count && !s->stop.code; i++)
-		apply_one(s, &commands[i]);
+	for (size_t i = 0; i < count && !s->stop.code; i++) {
+		if (i % AHEAD == 0)
+			ahead_look(s, commands + i, count - i < AHEAD ? count - i : AHEAD);
+		if (!s->stop.code)
+			apply_one(s, &commands[i], &s->ahead[i % AHEAD]);
+	}
 	return batch_end(s, true, sync, error);
 }

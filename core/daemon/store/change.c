@@ -46,9 +46,14 @@ enum cairn_code live_load(struct work *w, struct cairn_slice key, struct live *l
 
 	if (code)
 		return code;
-	if (view_row(w->s, ROW_LATEST, key, &l->row) < 0)
-		return work_stopped(w);
-	e = view_get(w->s, &l->row, &l->body);
+	if (w->ahead && w->ahead->key.data == key.data) {
+		l->row = w->ahead->row;
+		e = view_get_known(w->s, &l->row, w->ahead->value, &l->body);
+	} else {
+		if (view_row(w->s, ROW_LATEST, key, &l->row) < 0)
+			return work_stopped(w);
+		e = view_get(w->s, &l->row, &l->body);
+	}
 	l->found = e == 0;
 	if (e == -ENOENT)
 		return CAIRN_OK;

@@ -131,11 +131,14 @@ static int remove_all(struct work *w, const struct due *d)
 int expiry_due(struct work *w)
 {
 	static const unsigned char from[] = { ROW_EXPIRY }, to[] = { ROW_EXPIRY + 1 };
-	struct due d = { .w = w, .next_ns = UINT64_MAX };
 	struct store *s = w->s;
+	struct due d; /* large: it is not even filled with zeros for each command */
 
 	if (w->time_ns < s->due_ns)
 		return 0;
+	d.w = w;
+	d.count = 0;
+	d.next_ns = UINT64_MAX;
 	w->bulk = true;
 	if (view_each(s, cairn_slice(from, 1), cairn_slice(to, 1), collect, &d) < 0)
 		return -EIO;

@@ -105,9 +105,13 @@ void feed_begin(struct store *s)
 	f->fresh.len = 0;
 }
 
-static void let_go(struct feed_block *b)
+static void let_go(struct feed *f, struct feed_block *b)
 {
-	if (--b->uses == 0)
+	if (--b->uses)
+		return;
+	if (!f->spare && b->cap == BLOCK)
+		f->spare = b;
+	else
 		free(b);
 }
 
@@ -121,7 +125,7 @@ static void drop_first(struct feed *f)
 	f->bytes -= b->cap;
 	f->from = b->last;
 	f->dropped = b->len;
-	let_go(b);
+	let_go(f, b);
 }
 
 /* Forget everything; what is newer than REVISION is here from now on. */
@@ -136,10 +140,12 @@ static void start_anew(struct feed *f, uint64_t revision)
 
 static struct feed_block *new_block(struct feed *f, size_t size)
 {
-	struct feed_block *b = malloc(sizeof(*b) + size);
+	struct feed_block *b = size == BLOCK && f->spare ? f->spare : malloc(sizeof(*b) + size);
 
 	if (!b)
 		return NULL;
+	if (b == f->spare)
+		f->spare = NULL;
 	*b = (struct feed_block){ .number = f->next_number++, .uses = 1, .cap = size };
 	*(f->last ? &f->last->next : &f->first) = b;
 	f->last = b;
@@ -187,6 +193,7 @@ void feed_free(struct feed *f)
 {
 	while (f->first)
 		drop_first(f);
+	free(f->spare);
 	buffer_free(&f->fresh);
 }
 
@@ -344,7 +351,7 @@ uint64_t feed_peek(const struct feed_run *r)
 void store_feed_done(struct store *s, struct feed_run *run)
 {
 	pthread_mutex_lock(&s->lock);
-	let_go(run->block);
+	let_go(&s->feed, run->block);
 	pthread_mutex_unlock(&s->lock);
 	run->block = NULL;
 }

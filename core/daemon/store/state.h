@@ -18,6 +18,9 @@
 
 #define STORE_UPLOAD_PIECES_MAX 65536 /* index of a staged piece lies below */
 
+#define AHEAD 16 /* commands that are looked at before they are applied */
+
+struct ahead;
 struct requests;
 
 /* A revision that somebody reads at, see pins.c. */
@@ -37,6 +40,7 @@ struct feed {
 	_Atomic unsigned holders, value_holders;
 	/* Under the store's lock. */
 	struct feed_block *first, *last; /* oldest first */
+	struct feed_block *spare;        /* nobody's; or NULL */
 	uint64_t next_number;            /* of the next block */
 	size_t bytes, limit;             /* of all blocks */
 	size_t dropped;                  /* length of the block that was dropped last */
@@ -52,6 +56,7 @@ struct store {
 	struct engine *engine; /* the caller's */
 	bool checksums;        /* rows end with a checksum */
 	struct meta meta;      /* of the applying thread */
+	struct ahead *ahead;   /* of the applying thread: AHEAD of them */
 	struct pending pending;     /* of the applying thread */
 	struct cairn_guard guard;   /* of the applying thread, open while it applies */
 	struct requests *requests;  /* of the applying thread: clients by age */
@@ -85,6 +90,7 @@ struct work {
 	uint64_t time_ns;  /* its stamp */
 	uint32_t ordinal;  /* of its next change; 0: nothing changed yet */
 	struct cairn_slice author, face, client;
+	const struct ahead *ahead; /* what was read ahead for it; may be NULL */
 	uint64_t keys, bytes;      /* touched so far, against the bulk limits */
 	bool bulk;                 /* keys are charged where they are collected */
 	struct cairn_msg *answer;  /* never NULL */
@@ -95,6 +101,15 @@ struct work {
 struct row {
 	struct cairn_slice key;
 	uint64_t hash;
+};
+
+/* A command that is about to be applied, see ahead.c. */
+struct ahead {
+	struct args args;
+	bool parsed;              /* the arguments are well formed */
+	struct cairn_slice key;   /* of the arguments; data is NULL where its record was not read ahead */
+	struct row row;           /* of the record */
+	struct cairn_slice value; /* the engine's; data is NULL where it has none */
 };
 
 /* A live record as a command sees it. */
@@ -116,6 +131,9 @@ int view_row(struct store *s, enum row_tag tag, struct cairn_slice rest, struct 
 /* The same for a key that lies somewhere; copied. */
 int view_row_of(struct store *s, struct cairn_slice key, struct row *row);
 int view_get(struct store *s, const struct row *row, struct cairn_slice *body);
+/* The same where the engine has VALUE for it, whose data is NULL where it has none. */
+int view_get_known(struct store *s, const struct row *row, struct cairn_slice value,
+		   struct cairn_slice *body);
 /* BODY must last until the batch ends. */
 int view_put(struct store *s, const struct row *row, struct cairn_slice body);
 int view_delete(struct store *s, const struct row *row);
@@ -218,6 +236,9 @@ enum cairn_code folders_change(struct work *w, struct cairn_slice key, bool made
 /* text.c: KEY for a sentence: unprintable bytes escaped, cut where it is long. */
 #define KEY_TEXT 100
 const char *key_text(struct cairn_slice key, char text[KEY_TEXT]);
+
+/* ahead.c: take the arguments of COUNT commands, at most AHEAD, apart and read the records of their keys. */
+void ahead_look(struct store *s, const struct store_command *commands, size_t count);
 
 /* apply.c: begin a batch, and end it: WRITE what is pending to the engine, with SYNC as in store_apply, whose
  * results it gives. */

@@ -116,8 +116,10 @@ enum cairn_code store_open(struct store **result, struct engine *engine, const s
 		engine->ops.caps & CAIRN_ENGINE_DURABLE && !(engine->ops.caps & CAIRN_ENGINE_CHECKSUMMED);
 	pthread_mutex_init(&s->lock, NULL);
 	s->requests = requests_new();
-	code = s->requests ? read_meta(s, initial, error)
-			   : cairn_fail(error, CAIRN_E_INTERNAL, "no memory left to open a store");
+	s->ahead = calloc(AHEAD, sizeof(*s->ahead));
+	code = s->requests && s->ahead
+		? read_meta(s, initial, error)
+		: cairn_fail(error, CAIRN_E_INTERNAL, "no memory left to open a store");
 	if (!code)
 		code = requests_load(s, error);
 	if (!code && (e = expiry_load(s)) < 0)
@@ -144,6 +146,7 @@ void store_close(struct store *s)
 	pending_free(&s->pending);
 	feed_free(&s->feed);
 	requests_free(s->requests);
+	free(s->ahead);
 	free(s->writes);
 	free(s->pieces);
 	free(s->sums);

@@ -71,15 +71,33 @@ static int take_checksum(struct store *s, struct cairn_slice key, struct cairn_s
 	return 0;
 }
 
-int view_get(struct store *s, const struct row *row, struct cairn_slice *body)
+/* What is pending for ROW: 0, -ENOENT, or 1 where nothing is. */
+static int get_pending(struct store *s, const struct row *row, struct cairn_slice *body)
 {
 	const struct pending_row *p = pending_find(&s->pending, row->key, row->hash);
-	int e;
 
-	if (p && p->state != PENDING_NONE) {
-		*body = p->body;
-		return p->state == PENDING_PUT ? 0 : -ENOENT;
-	}
+	if (!p || p->state == PENDING_NONE)
+		return 1;
+	*body = p->body;
+	return p->state == PENDING_PUT ? 0 : -ENOENT;
+}
+
+int view_get_known(struct store *s, const struct row *row, struct cairn_slice value, struct cairn_slice *body)
+{
+	int e = get_pending(s, row, body);
+
+	if (e <= 0)
+		return e;
+	*body = value;
+	return value.data ? take_checksum(s, row->key, body) : -ENOENT;
+}
+
+int view_get(struct store *s, const struct row *row, struct cairn_slice *body)
+{
+	int e = get_pending(s, row, body);
+
+	if (e <= 0)
+		return e;
 	e = s->engine->ops.get(s->engine->handle, &s->guard, NULL, row->key, 0, body);
 	if (e == -ENOENT)
 		return e;

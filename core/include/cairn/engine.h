@@ -160,11 +160,18 @@ struct cairn_engine {
 	 * every row that comes out of it. Optional.
 	 */
 	int (*repair)(const char *dir, struct cairn_error *error);
+	/*
+	 * Get COUNT KEYS at once, now: each of VALUES is lent as by get(), its data NULL where there is none.
+	 * An engine in memory waits once, and not for one after the other. False where it cannot: they are
+	 * got one by one then. Optional.
+	 */
+	bool (*get_many)(void *handle, struct cairn_guard *guard, const struct cairn_slice *keys,
+			 size_t count, struct cairn_slice *values);
 };
 
 _Static_assert(offsetof(struct cairn_engine, name) == 8, "the engine ABI is append-only");
 _Static_assert(offsetof(struct cairn_engine, open) == 40, "the engine ABI is append-only");
-_Static_assert(sizeof(struct cairn_engine) == 40 + 20 * sizeof(void *), "the engine ABI is append-only");
+_Static_assert(sizeof(struct cairn_engine) == 40 + 21 * sizeof(void *), "the engine ABI is append-only");
 
 /* The last line of an engine: exports the struct ENGINE under the name that the loader looks up. */
 #define CAIRN_ENGINE_REGISTER(engine) \

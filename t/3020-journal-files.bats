@@ -79,3 +79,19 @@ flip() { # FILE OFFSET: flip the lowest bit of that byte
   [[ $output == *" at $at: damaged: 512 bytes"* ]] || { echo "$output"; false; }
   [[ $output == *'"key":"k1"'* && $output == *'"key":"k4"'* && $output != *'"key":"k2"'* ]] || { echo "$output"; false; }
 }
+
+@test "metrics show the journal, what its syncs take, and what each volume keeps" {
+  for i in {1..5}; do cairn put "k$i" v >/dev/null; done
+  cairn metrics >"$cairn_root/metrics"
+  value() { sed -n "s/^$1 //p" "$cairn_root/metrics"; }
+  syncs=$(value cairn_journal_sync_seconds_count)
+  [ "$syncs" -ge 6 ]
+  [ "$(value 'cairn_journal_sync_seconds_bucket{le="+Inf"}')" = "$syncs" ]
+  [ "$(value cairn_journal_batches_total)" -le "$syncs" ]
+  [ "$(value cairn_journal_entries_total)" -ge 6 ]
+  [ "$(value cairn_journal_segments)" = 1 ]
+  [ "$(value cairn_journal_disk_bytes)" -ge "$(value cairn_journal_bytes_total)" ]
+  grep -E '^cairn_journal_held_bytes\{volume="main"\} [0-9]+$' "$cairn_root/metrics"
+  grep -E '^cairn_overlay_bytes\{volume="_system"\} [0-9]+$' "$cairn_root/metrics"
+  grep -E '^cairn_overlay_flushes_total\{volume="main"\} [0-9]+$' "$cairn_root/metrics"
+}

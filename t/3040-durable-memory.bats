@@ -52,6 +52,7 @@ has_checkpoint() { [ "$(of_main flushed)" -gt "${1:-0}" ]; }
   done
   [ -s "$(echo "$data"/volumes/main-*/checkpoint)" ]
   until_true few_segments
+  [ "$(cairn metrics | sed -n 's/^cairn_checkpoints_total{volume="main"} //p')" -ge 4 ]
   for i in {1..5}; do cairn put "tail$i" "$i"; done
   was=$(digest)
   cairn_kill

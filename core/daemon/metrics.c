@@ -10,6 +10,8 @@
 #include <unistd.h>
 #include <cairn/operations.h>
 #include "clock.h"
+#include "journal.h"
+#include "overlay.h"
 #include "volume.h"
 #include "banned.h"
 
@@ -127,6 +129,27 @@ static void requests(struct sink *s)
 		}
 }
 
+/* COUNTS in BUCKETS + 1 buckets as a histogram with LABELS, which may be empty. */
+static void histogram(struct sink *s, const char *labels, const uint64_t *counts, uint64_t ns)
+{
+	const char *comma = labels[0] ? "," : "";
+	char le[128];
+	uint64_t sum = 0;
+
+	for (unsigned b = 0; b < BUCKETS; b++) {
+		uint64_t us = 1ull << b;
+
+		sum += counts[b];
+		snprintf(le, sizeof(le), "%s%sle=\"%llu.%06llu\"", labels, comma,
+			 (unsigned long long)(us / 1000000), (unsigned long long)(us % 1000000));
+		add_number(s, "_bucket", le, sum);
+	}
+	snprintf(le, sizeof(le), "%s%sle=\"+Inf\"", labels, comma);
+	add_number(s, "_bucket", le, sum + counts[BUCKETS]);
+	add_seconds(s, "_sum", labels, ns);
+	add_number(s, "_count", labels, sum + counts[BUCKETS]);
+}
+
 /* One operation's histogram, if it was ever asked for. */
 static void timing(struct sink *s, unsigned op)
 {
@@ -138,21 +161,8 @@ static void timing(struct sink *s, unsigned op)
 		sum += counts[b] = atomic_load_explicit(&t->count[b], memory_order_relaxed);
 	if (sum == 0 || !cairn_operation_row(op))
 		return;
-	sum = 0;
-	for (unsigned b = 0; b < BUCKETS; b++) {
-		uint64_t us = 1ull << b;
-
-		sum += counts[b];
-		snprintf(labels, sizeof(labels), "op=\"%s\",le=\"%llu.%06llu\"",
-			 cairn_operation_row(op)->name, (unsigned long long)(us / 1000000),
-			 (unsigned long long)(us % 1000000));
-		add_number(s, "_bucket", labels, sum);
-	}
-	snprintf(labels, sizeof(labels), "op=\"%s\",le=\"+Inf\"", cairn_operation_row(op)->name);
-	add_number(s, "_bucket", labels, sum + counts[BUCKETS]);
 	snprintf(labels, sizeof(labels), "op=\"%s\"", cairn_operation_row(op)->name);
-	add_seconds(s, "_sum", labels, atomic_load_explicit(&t->ns, memory_order_relaxed));
-	add_number(s, "_count", labels, sum + counts[BUCKETS]);
+	histogram(s, labels, counts, atomic_load_explicit(&t->ns, memory_order_relaxed));
 }
 
 static void timings(struct sink *s)
@@ -250,6 +260,83 @@ static void engines(struct sink *s)
 	volumes_each(s->node, each_engine, s);
 }
 
+static void journal_syncs(struct sink *s)
+{
+	struct journal_facts f;
+
+	_Static_assert(BUCKETS == JOURNAL_SYNC_BUCKETS, "the journal counts in the same buckets");
+	if (!s->node->journal)
+		return;
+	journal_facts(s->node->journal, &f);
+	histogram(s, "", f.sync_counts, f.sync_ns);
+}
+
+/* Rows about the journal. */
+#define JOURNAL_VALUE(name) \
+	static void journal_##name(struct sink *s) \
+	{ \
+		struct journal_facts f; \
+\
+		if (!s->node->journal) \
+			return; \
+		journal_facts(s->node->journal, &f); \
+		add_number(s, "", "", f.name); \
+	}
+
+JOURNAL_VALUE(batches)
+JOURNAL_VALUE(entries)
+JOURNAL_VALUE(bytes)
+JOURNAL_VALUE(segments)
+JOURNAL_VALUE(segment_bytes)
+
+/* Rows about what each volume has in it: also the system volume, which stands on it as well. */
+struct held {
+	uint64_t bytes, overlay, flushes, checkpoints, checkpoint_ns;
+};
+
+struct held_value {
+	struct sink *sink;
+	uint64_t (*value)(const struct held *h);
+	void (*add)(struct sink *s, const char *suffix, const char *labels, uint64_t value);
+};
+
+static void each_held(void *arg, struct volume *v)
+{
+	struct held_value *hv = arg;
+	struct overlay_facts overlay;
+	struct journal_extent x;
+	struct held h = { 0 };
+	char labels[VOLUME_NAME_MAX + 16];
+
+	if (!v->shard || !shard_journal(v->shard, &x, &overlay))
+		return;
+	h.bytes = shard_held(v->shard);
+	h.overlay = overlay.bytes;
+	h.flushes = overlay.flushes;
+	h.checkpoints = shard_checkpoints(v->shard, &h.checkpoint_ns);
+	snprintf(labels, sizeof(labels), "volume=\"%s\"", v->name);
+	hv->add(hv->sink, "", labels, hv->value(&h));
+}
+
+#define HELD_VALUE(name, add_value) \
+	static uint64_t get_held_##name(const struct held *h) \
+	{ \
+		return h->name; \
+	} \
+	static void held_##name(struct sink *s) \
+	{ \
+		struct held_value hv = { s, get_held_##name, add_value }; \
+\
+		each_held(&hv, volumes_system(s->node)); \
+		volumes_each(s->node, each_held, &hv); \
+	}
+
+HELD_VALUE(bytes, add_number)
+HELD_VALUE(overlay, add_number)
+HELD_VALUE(flushes, add_number)
+HELD_VALUE(checkpoints, add_number)
+HELD_VALUE(checkpoint_ns, add_seconds)
+
 /* The table: one row for each metric. */
 static const struct row rows[] = {
 	{ "cairn_build_info", "gauge", "", "version of the daemon, as a label", build, 0 },
@@ -277,6 +364,23 @@ static const struct row rows[] = {
 	{ "cairn_volume_staged_bytes", "gauge", "bytes", "staged and not used yet", volume_staged, 0 },
 	{ "cairn_volume_revision", "gauge", "revisions", "revision of the last change", volume_revision, 0 },
 	{ "cairn_volume_applied", "gauge", "commands", "applied index", volume_applied, 0 },
+	{ "cairn_journal_sync_seconds", "histogram", "seconds", "that a sync of the journal took",
+	  journal_syncs, 0 },
+	{ "cairn_journal_batches_total", "counter", "batches", "written to the journal", journal_batches, 0 },
+	{ "cairn_journal_entries_total", "counter", "records", "written to the journal", journal_entries, 0 },
+	{ "cairn_journal_bytes_total", "counter", "bytes", "written to the journal", journal_bytes, 0 },
+	{ "cairn_journal_segments", "gauge", "files", "of the journal that are needed", journal_segments, 0 },
+	{ "cairn_journal_disk_bytes", "gauge", "bytes", "of the journal's files", journal_segment_bytes, 0 },
+	{ "cairn_journal_held_bytes", "gauge", "bytes",
+	  "of the journal that a volume keeps from being used again", held_bytes, 0 },
+	{ "cairn_overlay_bytes", "gauge", "bytes", "in memory that a volume's engine has not been given yet",
+	  held_overlay, 0 },
+	{ "cairn_overlay_flushes_total", "counter", "flushes", "of what was in memory into a volume's engine",
+	  held_flushes, 0 },
+	{ "cairn_checkpoints_total", "counter", "checkpoints", "written of a volume whose engine forgets",
+	  held_checkpoints, 0 },
+	{ "cairn_checkpoint_seconds_total", "counter", "seconds", "that checkpoints took", held_checkpoint_ns,
+	  0 },
 	{ "cairn_engine", "gauge", "", "what a volume's engine says of itself; the label has the unit",
 	  engines, 0 },
 };

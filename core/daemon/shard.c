@@ -355,6 +355,11 @@ bool shard_journal(struct shard *s, struct journal_extent *extent, struct overla
 	return true;
 }
 
+uint64_t shard_held(struct shard *s)
+{
+	return s->journal ? journal_held(s->journal) : 0;
+}
+
 bool shard_is_kept(const struct shard *s)
 {
 	return s->checkpoints || s->engine.ops.caps & CAIRN_ENGINE_DURABLE;

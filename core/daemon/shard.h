@@ -88,6 +88,8 @@ struct journal_extent;
 struct overlay_facts;
 bool shard_journal(struct shard *s, struct journal_extent *extent, struct overlay_facts *overlay);
 
+/* Bytes of the journal's files that S keeps from being used again. */
+uint64_t shard_held(struct shard *s);
 /* Whether a restart finds what S was given. */
 bool shard_is_kept(const struct shard *s);
 /* Checkpoints that S has written since it was opened, and the time that they took. */

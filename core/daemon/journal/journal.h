@@ -103,11 +103,14 @@ void journal_drop(struct journal_shard *s);
  * crash kept from being written. */
 void journal_drop_others(struct journal *j);
 
+#define JOURNAL_SYNC_BUCKETS 24
 struct journal_facts {
 	uint64_t segments, segment_bytes; /* in use, and the bytes of all files */
 	uint64_t batches, entries, bytes; /* written since it was opened */
 	uint64_t syncs, sync_ns;          /* and the time that they took */
 	uint64_t sequence;                /* of the newest batch on disk */
+	/* Syncs by the time that they took: up to 1 µs, 2, 4 … and in the last all that took longer. */
+	uint64_t sync_counts[JOURNAL_SYNC_BUCKETS + 1];
 };
 void journal_facts(struct journal *j, struct journal_facts *facts);
 

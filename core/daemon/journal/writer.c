@@ -155,6 +155,8 @@ static int begin(struct journal *j)
 static int sync_now(struct journal *j)
 {
 	struct timespec a, b;
+	uint64_t ns, us;
+	unsigned bucket;
 	int e;
 
 	clock_gettime(CLOCK_MONOTONIC, &a);
@@ -164,10 +166,14 @@ static int sync_now(struct journal *j)
 		journal_die(j, "syncing a segment", e);
 		return e;
 	}
+	ns = (uint64_t)((b.tv_sec - a.tv_sec) * 1000000000 + b.tv_nsec - a.tv_nsec);
+	us = ns / 1000;
+	bucket = us <= 1 ? 0 : 64 - (unsigned)__builtin_clzll(us - 1);
 	j->chain.durable = j->chain.sequence;
 	pthread_mutex_lock(&j->lock);
 	j->facts.syncs++;
-	j->facts.sync_ns += (uint64_t)((b.tv_sec - a.tv_sec) * 1000000000 + b.tv_nsec - a.tv_nsec);
+	j->facts.sync_ns += ns;
+	j->facts.sync_counts[bucket < JOURNAL_SYNC_BUCKETS ? bucket : JOURNAL_SYNC_BUCKETS]++;
 	j->facts.sequence = j->chain.sequence;
 	pthread_mutex_unlock(&j->lock);
 	return 0;

@@ -32,6 +32,7 @@ struct item {
 	unsigned kind;
 	bool has_mode, has_mtime;
 	uint64_t mode, mtime;
+	uint64_t expiry_ns; /* 0: none */
 };
 
 /* A version that was replaced, or a tombstone that was. Only ever added; a copy of the model shares them. */
@@ -197,6 +198,7 @@ static void grave_dig(struct model *m, const struct item *i)
 	}
 	m->graves[m->grave_count] = *i;
 	m->graves[m->grave_count].value = NULL;
+	m->graves[m->grave_count].expiry_ns = 0;
 	m->graves[m->grave_count].version++;
 	m->graves[m->grave_count].revision = m->revision + 1;
 	m->graves[m->grave_count++].time_ns = m->time_ns;
@@ -354,9 +356,27 @@ static struct cairn_slice field_of(struct cairn_slice fields, unsigned field)
 	return s;
 }
 
+/* The expiry that FIELDS give to a key that had OLD_NS. INVALID. */
+static enum cairn_code model_expiry(const struct model *m, struct cairn_slice fields, uint64_t old_ns,
+				    uint64_t *ns)
+{
+	struct cairn_slice ttl, at;
+	bool has_ttl = cairn_field_find(fields, CAIRN_F_TTL_MS, &ttl),
+	     has_at = cairn_field_find(fields, CAIRN_F_EXPIRY, &at),
+	     keep = cairn_field_bool(fields, CAIRN_F_KEEP_EXPIRY, false);
+
+	*ns = has_ttl    ? m->time_ns + cairn_body_u64(ttl) * 1000000
+		: has_at ? cairn_body_u64(at)
+		: keep   ? old_ns
+			 : 0;
+	return has_ttl + has_at + keep > 1 || (has_ttl && !cairn_body_u64(ttl)) ? CAIRN_E_INVALID : CAIRN_OK;
+}
+
 static enum cairn_code model_put(struct model *m, struct cairn_slice fields)
 {
+	struct item *old = model_find(m, field_of(fields, CAIRN_F_KEY));
 	struct cairn_slice kind;
+	uint64_t expiry_ns;
 	struct bytes *value;
 	enum cairn_code code = model_given(m, fields, true, &value);
 	unsigned k = cairn_field_find(fields, CAIRN_F_KIND, &kind) ? *(const unsigned char *)kind.data : 0;
@@ -364,11 +384,14 @@ static enum cairn_code model_put(struct model *m, struct cairn_slice fields)
 
 	if (!code && value->len > MODEL_VALUE_LIMIT)
 		code = CAIRN_E_TOO_LARGE;
+	if (!code)
+		code = model_expiry(m, fields, old ? old->expiry_ns : 0, &expiry_ns);
 	if (code) {
 		bytes_drop(value);
 		return code;
 	}
 	i = model_next(m, field_of(fields, CAIRN_F_KEY));
+	i->expiry_ns = expiry_ns;
 	if (i->kind != k)
 		i->has_mode = false;
 	i->has_mtime = false;
@@ -456,6 +479,7 @@ static void model_place(struct model *m, const struct item *from, struct cairn_s
 	i->mode = src.mode;
 	i->has_mtime = src.has_mtime;
 	i->mtime = src.mtime;
+	i->expiry_ns = src.expiry_ns;
 	if (!copy)
 		i->file_id = src.file_id;
 	else if (!i->file_id)
@@ -607,6 +631,8 @@ static bool model_guard(struct model *m, struct cairn_slice g)
 		return false;
 	if (cairn_field_find(g, CAIRN_F_DATA_VERSION, &b) && cairn_body_u64(b) != (i ? i->data_version : 0))
 		return false;
+	if (cairn_field_find(g, CAIRN_F_EXPIRY, &b) && cairn_body_u64(b) != (i ? i->expiry_ns : 0))
+		return false;
 	if (cairn_field_find(g, CAIRN_F_VALUE, &b) &&
 	    (!i || !cairn_slice_eq(b, cairn_slice(i->value->data, i->value->len))))
 		return false;
@@ -753,6 +779,7 @@ static void model_put_back(struct model *m, const struct item *old)
 	i->mode = was.mode;
 	i->has_mtime = was.has_mtime;
 	i->mtime = was.mtime;
+	i->expiry_ns = 0;
 	if (!i->file_id)
 		i->file_id = m->next_file_id++;
 }
@@ -854,12 +881,64 @@ static enum cairn_code model_purge(struct model *m, struct cairn_slice fields)
 	return n ? CAIRN_OK : CAIRN_E_NOT_FOUND;
 }
 
+/* expire, and persist where NS is 0. */
+static enum cairn_code model_expire(struct model *m, struct cairn_slice key, uint64_t ns)
+{
+	struct item *i = model_find(m, key);
+	struct bytes *value;
+
+	if (!i)
+		return CAIRN_E_NOT_FOUND;
+	if (!ns && !i->expiry_ns)
+		return CAIRN_OK;
+	value = bytes_hold(i->value);
+	i = model_next(m, key);
+	i->value = value;
+	i->data_version--;
+	i->expiry_ns = ns;
+	return CAIRN_OK;
+}
+
+static enum cairn_code model_increment(struct model *m, struct cairn_slice fields)
+{
+	struct cairn_slice key = field_of(fields, CAIRN_F_KEY);
+	struct item *i = model_find(m, key);
+	long long n = 0, by = (long long)cairn_field_u64(fields, CAIRN_F_BY, 1);
+	char text[32], *end = text;
+
+	if (i && (i->kind || !i->value->len || i->value->len > 20))
+		return CAIRN_E_INVALID;
+	if (i) {
+		snprintf(text, sizeof(text), "%.*s", (int)i->value->len, (const char *)i->value->data);
+		n = strtoll(text, &end, 10);
+	}
+	if (i && (*end || snprintf(NULL, 0, "%lld", n) != (int)i->value->len))
+		return CAIRN_E_INVALID;
+	i = model_next(m, key);
+	i->has_mtime = false;
+	i->value = bytes_new(text, (size_t)snprintf(text, sizeof(text), "%lld", n + by));
+	if (!i->file_id)
+		i->file_id = m->next_file_id++;
+	return CAIRN_OK;
+}
+
 static enum cairn_code model_operation(struct model *m, unsigned op, struct cairn_slice fields)
 {
 	struct item *i = model_find(m, field_of(fields, CAIRN_F_KEY));
 	struct bytes *value;
+	uint64_t expiry_ns;
 
 	switch (op) {
+	case CAIRN_OP_EXPIRE:
+		if (model_expiry(m, fields, 0, &expiry_ns) || !expiry_ns)
+			return CAIRN_E_INVALID;
+		return model_expire(m, field_of(fields, CAIRN_F_KEY), expiry_ns);
+	case CAIRN_OP_PERSIST:
+		return model_expire(m, field_of(fields, CAIRN_F_KEY), 0);
+	case CAIRN_OP_INCREMENT:
+		return model_increment(m, fields);
+	case CAIRN_OP_EXPIRE_DUE:
+		return CAIRN_OK;
 	case CAIRN_OP_REVERT:
 		return model_revert(m, fields);
 	case CAIRN_OP_REVERT_PREFIX:
@@ -905,32 +984,51 @@ static enum cairn_code model_operation(struct model *m, unsigned op, struct cair
 	}
 }
 
+/* The revision goes on, where something changed. */
+static void model_advance(struct model *m)
+{
+	if (!m->changed)
+		return;
+	if (++m->revision >= m->time_cap) {
+		m->time_cap = m->time_cap ? m->time_cap * 2 : 1024;
+		m->times = realloc(m->times, m->time_cap * sizeof(*m->times));
+	}
+	m->times[m->revision] = m->time_ns;
+}
+
+/* The clock has moved on: what is due goes, as a revision of its own. */
+static void model_due(struct model *m)
+{
+	for (size_t i = 0; i < m->count;)
+		if (m->items[i].expiry_ns && m->items[i].expiry_ns <= m->time_ns)
+			model_remove(m, &m->items[i]);
+		else
+			i++;
+	model_advance(m);
+}
+
 /* Apply a command: all of it, or nothing and its code. */
 static enum cairn_code model_apply(struct model *m, struct cairn_slice message)
 {
 	unsigned op = cairn_message_number(message);
 	struct cairn_slice fields = cairn_message_fields(message);
-	struct model was = model_copy(m);
 	enum cairn_code code = CAIRN_E_CONFLICT;
+	struct model was;
 
 	m->changed = false;
 	m->time_ns = cairn_field_u64(fields, CAIRN_F_TIME, m->time_ns);
+	model_due(m);
+	m->changed = false;
+	was = model_copy(m);
 	if (op == CAIRN_OP_TXN || model_guards(m, fields))
 		code = model_operation(m, op, fields);
 	if (!code)
 		code = model_quota(m, &was);
 	if (code) {
-		was.time_ns = m->time_ns;
 		model_restore(m, &was);
 	} else {
 		model_free(&was);
-		m->revision += m->changed;
-		if (m->revision >= m->time_cap) {
-			m->time_cap = m->time_cap ? m->time_cap * 2 : 1024;
-			m->times = realloc(m->times, m->time_cap * sizeof(*m->times));
-		}
-		if (m->changed)
-			m->times[m->revision] = m->time_ns;
+		model_advance(m);
 	}
 	return code;
 }

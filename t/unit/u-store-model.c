@@ -118,7 +118,10 @@ static void add_guard(struct cairn_msg *m, struct model *model)
 			cairn_msg_bytes(m, CAIRN_F_KEY, item_key(i));
 		else
 			add_key(m, model, CAIRN_F_KEY);
-		switch (draw(6)) {
+		switch (draw(7)) {
+		case 6:
+			cairn_msg_u64(m, CAIRN_F_EXPIRY, i ? i->expiry_ns - (draw(4) == 0) : 0);
+			break;
 		case 5:
 			cairn_msg_u64(m, CAIRN_F_DATA_VERSION, i ? i->data_version - (draw(4) == 0) : 0);
 			break;
@@ -145,14 +148,15 @@ static void add_guard(struct cairn_msg *m, struct model *model)
 	cairn_msg_close(m, mark);
 }
 
-enum { COMMON = 14, ALL = 20 };
+enum { COMMON = 18, ALL = 24 };
 
 static const unsigned simple[ALL] = {
-	CAIRN_OP_PUT,           CAIRN_OP_PUT,    CAIRN_OP_PUT,         CAIRN_OP_PUT,
-	CAIRN_OP_DELETE,        CAIRN_OP_APPEND, CAIRN_OP_APPEND,      CAIRN_OP_PATCH,
-	CAIRN_OP_MOVE,          CAIRN_OP_COPY,   CAIRN_OP_SWAP,        CAIRN_OP_SET_ATTRIBUTES,
-	CAIRN_OP_PATCH,         CAIRN_OP_REVERT, CAIRN_OP_MOVE_PREFIX, CAIRN_OP_COPY_PREFIX,
-	CAIRN_OP_DELETE_PREFIX, CAIRN_OP_PURGE,  CAIRN_OP_PURGE,       CAIRN_OP_REVERT_PREFIX,
+	CAIRN_OP_PUT,           CAIRN_OP_PUT,       CAIRN_OP_PUT,         CAIRN_OP_PUT,
+	CAIRN_OP_DELETE,        CAIRN_OP_APPEND,    CAIRN_OP_APPEND,      CAIRN_OP_PATCH,
+	CAIRN_OP_MOVE,          CAIRN_OP_COPY,      CAIRN_OP_SWAP,        CAIRN_OP_SET_ATTRIBUTES,
+	CAIRN_OP_PATCH,         CAIRN_OP_REVERT,    CAIRN_OP_EXPIRE,      CAIRN_OP_EXPIRE,
+	CAIRN_OP_PERSIST,       CAIRN_OP_INCREMENT, CAIRN_OP_MOVE_PREFIX, CAIRN_OP_COPY_PREFIX,
+	CAIRN_OP_DELETE_PREFIX, CAIRN_OP_PURGE,     CAIRN_OP_PURGE,       CAIRN_OP_REVERT_PREFIX,
 };
 
 static void add_revision(struct cairn_msg *m, struct model *model)
@@ -163,6 +167,19 @@ static void add_revision(struct cairn_msg *m, struct model *model)
 		      draw(30) == 0                    ? model->revision + 1 + draw(3)
 			      : back < model->revision ? model->revision - back
 						       : 0);
+}
+
+static void add_expiry(struct cairn_msg *m)
+{
+	uint64_t kind = draw(6), now;
+
+	now = cairn_field_u64(cairn_message_fields(cairn_msg_slice(m)), CAIRN_F_TIME, 0);
+	if (kind < 4)
+		cairn_msg_u64(m, CAIRN_F_TTL_MS, draw(draw(3) ? 200 : 3000));
+	if (kind == 4)
+		cairn_msg_u64(m, CAIRN_F_EXPIRY, now + 1 + draw(100000000));
+	if (kind == 5 && cairn_message_number(cairn_msg_slice(m)) == CAIRN_OP_PUT)
+		cairn_msg_bool(m, CAIRN_F_KEEP_EXPIRY, true);
 }
 
 static void add_arguments(struct cairn_msg *m, unsigned op, struct model *model)
@@ -204,6 +221,10 @@ static void add_arguments(struct cairn_msg *m, unsigned op, struct model *model)
 		cairn_msg_kind(m, CAIRN_F_KIND, (unsigned)draw(3));
 	if ((op == CAIRN_OP_PUT || op == CAIRN_OP_DELETE) && draw(3) == 0)
 		cairn_msg_bool(m, CAIRN_F_RETURN_OLD, true);
+	if (op == CAIRN_OP_EXPIRE || (op == CAIRN_OP_PUT && draw(4) == 0))
+		add_expiry(m);
+	if (op == CAIRN_OP_INCREMENT && draw(2))
+		cairn_msg_u64(m, CAIRN_F_BY, draw(2000) - 1000);
 	if (draw(8) == 0)
 		add_guard(m, model);
 }
@@ -503,6 +524,7 @@ static bool same_record(struct cairn_slice row, const struct item *i)
 		same_number(row, CAIRN_F_CREATE_REVISION, true, i->created) &&
 		same_number(row, CAIRN_F_SIZE, true, i->value->len) &&
 		*(const unsigned char *)field_of(row, CAIRN_F_KIND).data == i->kind &&
+		same_number(row, CAIRN_F_EXPIRY, i->expiry_ns != 0, i->expiry_ns) &&
 		same_number(a, CAIRN_F_MODE, i->has_mode, i->mode) &&
 		same_number(a, CAIRN_F_MTIME, i->has_mtime, i->mtime);
 }
@@ -843,13 +865,15 @@ int main(int argc, char **argv)
 			}
 		}
 	}
-	r->time_ns += 100000000000ull;
-	r->queued = 1;
-	r->queue[0].first = &r->queue[0];
-	cairn_msg_start(&r->queue[0].message, CAIRN_OP_PUT);
-	cairn_msg_u64(&r->queue[0].message, CAIRN_F_TIME, r->time_ns);
-	cairn_msg_text(&r->queue[0].message, CAIRN_F_KEY, "a new key");
-	model_apply(&r->model, cairn_msg_slice(&r->queue[0].message));
+	r->queued = 2; /* what goes at a time goes, then history grows old */
+	for (size_t i = 0; i < r->queued; i++) {
+		r->time_ns += 100000000000ull;
+		r->queue[i].first = &r->queue[i];
+		cairn_msg_start(&r->queue[i].message, CAIRN_OP_PUT);
+		cairn_msg_u64(&r->queue[i].message, CAIRN_F_TIME, r->time_ns);
+		cairn_msg_text(&r->queue[i].message, CAIRN_F_KEY, "a new key");
+		r->queue[i].want = model_apply(&r->model, cairn_msg_slice(&r->queue[i].message));
+	}
 	for (size_t h = 0; h < r->count; h++) {
 		apply_queue(r, h);
 		check_rest(r, &r->houses[h]);

@@ -515,6 +515,77 @@ static enum cairn_code check(struct house *h)
 			   cairn_message_fields(cairn_msg_slice(&h->command)), &h->error);
 }
 
+static enum cairn_code put_until(struct house *h, const char *key, uint64_t ns)
+{
+	house_start(h, CAIRN_OP_PUT);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, key);
+	cairn_msg_u64(&h->command, CAIRN_F_EXPIRY, ns);
+	return house_apply(h);
+}
+
+static enum cairn_code expire_due(struct house *h)
+{
+	house_start(h, CAIRN_OP_EXPIRE_DUE);
+	return house_apply(h);
+}
+
+/* More keys are due at once than one command removes. */
+static void expiries(struct house *h)
+{
+	struct store_facts f;
+	uint64_t revision, due = h->time_ns + 10000000000ull, keys;
+	char key[32];
+	size_t guard;
+
+	store_facts(h->store, &f);
+	keys = f.keys;
+	is_int((long long)f.due_ns, -1, "nothing goes by itself");
+	house_put(h, "due/", "");
+	for (int i = 0; i < 1000; i++) {
+		snprintf(key, sizeof(key), "due/%04d", i);
+		if (put_until(h, key, due))
+			bail("a put with an expiry failed");
+	}
+	store_facts(h->store, &f);
+	is_int((long long)f.due_ns, (long long)due, "it is known when the first key goes");
+	is_str(house_value(h, "due/0999"), "", "keys are there before their time");
+	h->time_ns = due;
+	house_put(h, "due", "");
+	store_facts(h->store, &f);
+	is_int((long long)f.keys, (long long)(keys + 1 + 1000 - 256 + 1),
+	       "a command removes some of what is due");
+	is_str(house_value(h, "due/0999"), "not-found", "but none of it is seen");
+	house_start(h, CAIRN_OP_SCAN);
+	cairn_msg_text(&h->command, CAIRN_F_PREFIX, "due/");
+	is_int(house_read(h, 1 << 20), 0, "nor listed:");
+	is_str(house_rows(h), "due/", "the folder's marker is left");
+	revision = f.revision;
+	house_start(h, CAIRN_OP_PUT);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, "due/0999");
+	cairn_msg_text(&h->command, CAIRN_F_VALUE, "new");
+	guard = cairn_msg_open(&h->command, CAIRN_F_GUARD);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, "due/0998");
+	cairn_msg_bool(&h->command, CAIRN_F_EXISTS, false);
+	cairn_msg_close(&h->command, guard);
+	is_int(house_apply(h), 0, "a condition finds it gone, and the key can be made anew");
+	store_facts(h->store, &f);
+	is_int((long long)f.revision, (long long)revision + 2,
+	       "what went is a revision, and the put is the next");
+	is_str(house_value(h, "due/0999"), "new", "which stays");
+	for (int i = 0; i < 4; i++)
+		expire_due(h);
+	store_facts(h->store, &f);
+	is_int((long long)f.keys, (long long)keys + 3, "then all of it is gone");
+	is_int((long long)f.due_ns, -1, "and nothing is due any more");
+	is_int(put_until(h, "due/past", h->time_ns - 1), 0, "an expiry may lie in the past");
+	is_str(house_value(h, "due/past"), "not-found", "the key is not there then");
+	house_start(h, CAIRN_OP_DELETE_PREFIX);
+	cairn_msg_text(&h->command, CAIRN_F_PREFIX, "due/");
+	house_apply(h);
+	house_delete(h, "due");
+	is_int(store_check_rows(h->store, &h->error), 0, "the rows fit together: %s", h->error.message);
+}
+
 static void refused_early(struct house *h)
 {
 	size_t op;
@@ -557,6 +628,7 @@ static void run(const char *engine)
 	folders(&h);
 	limits(&h);
 	quotas(&h);
+	expiries(&h);
 	refused_early(&h);
 	is_int(store_check_rows(h.store, &h.error), 0, "all rows agree with each other");
 	store_facts(h.store, &before);

@@ -19,6 +19,7 @@
 #define LMDB_POSITION_LEN 24
 
 #define LMDB_KEY_MAX 511
+#define LMDB_KNOWN 4096   /* pages that are known to be in memory */
 #define LMDB_READERS 4096 /* slots in LMDB's table, one for each of ours that is in use or spare */
 #define LMDB_SPARES 64    /* readers kept for the next guard */
 #define LMDB_NAME_MAX 32  /* of a file */
@@ -29,6 +30,8 @@ struct env {
 	MDB_dbi rows;
 	atomic_uint uses; /* readers, spare ones too, and the handle */
 	unsigned page;    /* bytes */
+	const unsigned char *map;
+	uint64_t map_bytes;
 	char name[LMDB_NAME_MAX];
 };
 
@@ -36,6 +39,9 @@ struct env {
 struct reader {
 	struct env *env;
 	MDB_txn *txn; /* begun while the reader is in use, else reset */
+	/* Of peek.c: where the rows begin in the state of transaction ROOT_TXN. */
+	uint64_t root_txn, root;
+	unsigned depth;
 };
 
 /* A state that is read over several calls: a snapshot, or an iterator over the state of its first call. */
@@ -57,6 +63,8 @@ struct handle {
 	struct reader *_Atomic spares[LMDB_SPARES];
 	uint64_t map_max, min_free, held_max; /* bytes */
 	bool readahead;
+	unsigned kernel_page;               /* bytes */
+	_Atomic uint64_t known[LMDB_KNOWN]; /* of peek.c: a page, and the second in which it was in memory */
 	/* The writer's. */
 	/* Of the oldest view when its pages were counted last: its state, and how far the file had grown. */
 	size_t counted_txn;
@@ -119,6 +127,13 @@ int lmdb_iter_open(void *handle, void *snapshot, struct cairn_slice from, struct
 		   unsigned flags, void **iterator);
 int lmdb_iter_step(void *iterator, struct cairn_slice *key, struct cairn_slice *value);
 void lmdb_iter_close(void *iterator);
+
+/* ---- peek.c ---- */
+
+/* Note where the rows begin in the state of R, while its meta page still stands: whether it does. */
+bool lmdb_find_root(struct reader *r);
+/* The value of KEY in the state of R where that is known without waiting for a disk; -ENOENT, -EAGAIN. */
+int lmdb_peek(struct handle *h, struct reader *r, struct cairn_slice key, struct cairn_slice *value);
 
 /* ---- write.c ---- */
 

@@ -116,6 +116,7 @@ void lmdb_env_put(struct env *env)
 
 static int open_rows(struct env *env)
 {
+	MDB_envinfo info;
 	MDB_stat facts;
 	MDB_txn *txn;
 	int rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn);
@@ -127,6 +128,12 @@ static int open_rows(struct env *env)
 		rc = mdb_stat(txn, env->rows, &facts);
 	if (!rc)
 		env->page = facts.ms_psize;
+	if (!rc)
+		rc = mdb_env_info(env->mdb, &info);
+	if (!rc) {
+		env->map = info.me_mapaddr;
+		env->map_bytes = info.me_mapsize;
+	}
 	mdb_txn_abort(txn);
 	return rc;
 }
@@ -249,6 +256,7 @@ static int handle_new(const char *dir, const struct cairn_value *v, struct handl
 	h->dir = strdup(dir);
 	h->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	h->lock_fd = h->dir_fd < 0 ? -1 : openat(h->dir_fd, "LOCK", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	h->kernel_page = (unsigned)sysconf(_SC_PAGESIZE);
 	h->readahead = v[READAHEAD].number;
 	h->min_free = v[MIN_FREE].number;
 	h->held_max = v[HELD_MAX].number;

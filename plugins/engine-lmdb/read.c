@@ -90,8 +90,6 @@ int lmdb_engine_get(void *handle, struct cairn_guard *guard, void *snapshot, str
 	MDB_val k = { key.len, (void *)key.data }, v;
 	int rc;
 
-	if (flags & CAIRN_READ_NO_WAIT)
-		return -EAGAIN;
 	if (!r)
 		return (int)(intptr_t)guard->engine[FAILED];
 	if (snapshot) {
@@ -102,6 +100,8 @@ int lmdb_engine_get(void *handle, struct cairn_guard *guard, void *snapshot, str
 			return rc;
 		r = s->reader;
 	}
+	if (flags & CAIRN_READ_NO_WAIT)
+		return lmdb_peek(h, r, key, value);
 	rc = mdb_get(r->txn, r->env->rows, &k, &v);
 	if (rc == MDB_NOTFOUND || rc == MDB_BAD_VALSIZE)
 		return -ENOENT;

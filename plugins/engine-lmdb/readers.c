@@ -51,7 +51,7 @@ static struct reader *take_spare(struct handle *h)
 
 static int reader_new(struct handle *h, struct reader **reader)
 {
-	struct reader *r = malloc(sizeof(*r));
+	struct reader *r = calloc(1, sizeof(*r));
 	int rc;
 
 	if (!r)
@@ -118,6 +118,7 @@ int lmdb_view_begin(struct handle *h, bool snapshot, struct view **view)
 		free(v);
 		return e;
 	}
+	lmdb_find_root(v->reader);
 	v->snapshot = snapshot;
 	v->since_ns = clock_boot_ns();
 	pthread_getname_np(pthread_self(), v->thread, sizeof(v->thread));

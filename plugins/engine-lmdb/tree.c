@@ -13,24 +13,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "file.h"
+#include "format.h"
 #include "le.h"
 #include "sys.h"
 #include "banned.h"
 
-#define MAGIC 0xBEEFC0DEu
-#define VERSION 1
-#define HEAD 16 /* bytes before a page's content */
-#define META_BYTES 136
-#define META_DB 24 /* in the meta: the free list's record, then that of the rows */
-#define DB_BYTES 48
-#define META_LAST 120
-#define META_TXN 128
-#define NODE 8     /* bytes before a node's key */
-#define NODE_BIG 1 /* flag: the value stands in pages of its own */
 #define DEPTH_MAX 32
 #define KEY_MAX 511
 
-enum kind { BRANCH = 1, LEAF = 2, OVERFLOW = 4, META = 8, DIRTY = 16 };
 enum { FREE_LIST, ROWS };
 
 struct db {
@@ -81,22 +71,22 @@ __attribute__((format(printf, 3, 4))) static int damaged(struct tree *t, uint64_
 /* Whether the meta page NUMBER at P is one. */
 static bool is_meta(const unsigned char *p, uint64_t number)
 {
-	const unsigned char *m = p + HEAD;
+	const unsigned char *m = p + PAGE_HEAD;
 	uint32_t page = le32_get(m + META_DB);
 
-	return le64_get(p) == number && le16_get(p + 10) & META && le32_get(m) == MAGIC &&
-		le32_get(m + 4) == VERSION && page >= 512 && page <= 65536 && (page & (page - 1)) == 0;
+	return le64_get(p) == number && le16_get(p + PAGE_FLAGS) & PAGE_META && le32_get(m) == LMDB_MAGIC &&
+		le32_get(m + 4) == LMDB_VERSION && page >= 512 && page <= 65536 && (page & (page - 1)) == 0;
 }
 
 static struct db db_of(const unsigned char *m)
 {
-	return (struct db){ le16_get(m + 6),  le64_get(m + 8),  le64_get(m + 16),
-			    le64_get(m + 24), le64_get(m + 32), le64_get(m + 40) };
+	return (struct db){ le16_get(m + DB_DEPTH), le64_get(m + 8),  le64_get(m + 16),
+			    le64_get(m + 24),       le64_get(m + 32), le64_get(m + DB_ROOT) };
 }
 
 static void take_meta(struct tree *t, const unsigned char *p)
 {
-	const unsigned char *m = p + HEAD;
+	const unsigned char *m = p + PAGE_HEAD;
 
 	t->page = le32_get(m + META_DB);
 	t->pages = le64_get(m + META_LAST) + 1;
@@ -109,19 +99,19 @@ static void take_meta(struct tree *t, const unsigned char *p)
 static uint32_t find_second(struct tree *t, unsigned char *p)
 {
 	for (uint32_t page = 512; page <= 65536; page *= 2)
-		if (sys->pread(t->fd, p, HEAD + META_BYTES, page) == HEAD + META_BYTES && is_meta(p, 1) &&
-		    le32_get(p + HEAD + META_DB) == page)
+		if (sys->pread(t->fd, p, PAGE_HEAD + META_BYTES, page) == PAGE_HEAD + META_BYTES &&
+		    is_meta(p, 1) && le32_get(p + PAGE_HEAD + META_DB) == page)
 			return page;
 	return 0;
 }
 
 static int read_metas(struct tree *t)
 {
-	unsigned char first[HEAD + META_BYTES], second[HEAD + META_BYTES];
+	unsigned char first[PAGE_HEAD + META_BYTES], second[PAGE_HEAD + META_BYTES];
 	bool has_first = sys->pread(t->fd, first, sizeof(first), 0) == sizeof(first) && is_meta(first, 0);
-	uint32_t page = has_first ? le32_get(first + HEAD + META_DB) : find_second(t, second);
+	uint32_t page = has_first ? le32_get(first + PAGE_HEAD + META_DB) : find_second(t, second);
 	bool has_second = page && sys->pread(t->fd, second, sizeof(second), page) == sizeof(second) &&
-		is_meta(second, 1) && le32_get(second + HEAD + META_DB) == page;
+		is_meta(second, 1) && le32_get(second + PAGE_HEAD + META_DB) == page;
 
 	if (!has_first && (!t->mend || !has_second))
 		return damaged(t, 0, "there is no meta page");
@@ -130,7 +120,8 @@ static int read_metas(struct tree *t)
 	take_meta(t,
 		  !has_first ||
 				  (has_second &&
-				   le64_get(second + HEAD + META_TXN) > le64_get(first + HEAD + META_TXN))
+				   le64_get(second + PAGE_HEAD + META_TXN) >
+					   le64_get(first + PAGE_HEAD + META_TXN))
 			  ? second
 			  : first);
 	/* A free page needs eight bytes to be told of, so that more pages than this cannot be. */
@@ -214,7 +205,7 @@ static int use(struct tree *t, uint64_t page, uint64_t count, uint64_t from)
 }
 
 /* Read page NUMBER, which must be of KIND, into P. */
-static int read_page(struct tree *t, uint64_t number, enum kind kind, unsigned char *p)
+static int read_page(struct tree *t, uint64_t number, unsigned kind, unsigned char *p)
 {
 	uint64_t at = number * t->page;
 	ssize_t n = sys->pread(t->fd, p, t->page, (off_t)at);
@@ -224,14 +215,14 @@ static int read_page(struct tree *t, uint64_t number, enum kind kind, unsigned c
 		return damaged(t, at, "it cannot be read: %s", n < 0 ? strerror((int)-n) : "the file ends");
 	if (le64_get(p) != number)
 		return damaged(t, at, "the page says that it is page %" PRIu64, le64_get(p));
-	if ((le16_get(p + 10) & ~DIRTY) != kind)
-		return damaged(t, at, "the page is of kind %x where one of kind %x belongs", le16_get(p + 10),
-			       kind);
-	if (kind == OVERFLOW)
+	if ((le16_get(p + PAGE_FLAGS) & ~PAGE_DIRTY) != kind)
+		return damaged(t, at, "the page is of kind %x where one of kind %x belongs",
+			       le16_get(p + PAGE_FLAGS), kind);
+	if (kind == PAGE_OVERFLOW)
 		return 0;
-	lower = le16_get(p + 12);
-	upper = le16_get(p + 14);
-	if (lower < HEAD || lower % 2 || lower > upper || upper > t->page)
+	lower = le16_get(p + PAGE_LOWER);
+	upper = le16_get(p + PAGE_UPPER);
+	if (lower < PAGE_HEAD || lower % 2 || lower > upper || upper > t->page)
 		return damaged(t, at, "the page's bounds are %u and %u", lower, upper);
 	return 0;
 }
@@ -240,17 +231,17 @@ static int read_page(struct tree *t, uint64_t number, enum kind kind, unsigned c
 static int node_at(struct tree *t, const unsigned char *p, uint64_t number, unsigned i, bool leaf,
 		   const unsigned char **node)
 {
-	unsigned at = le16_get(p + HEAD + 2 * i), key, room = t->page - at;
+	unsigned at = le16_get(p + PAGE_HEAD + 2 * i), key, room = t->page - at;
 	uint64_t need;
 
 	*node = p + at;
-	if (at < le16_get(p + 14) || at + NODE > t->page)
-		return damaged(t, number * t->page + HEAD + 2 * i, "node %u lies at %u", i, at);
-	key = le16_get(*node + 6);
-	need = NODE + key;
+	if (at < le16_get(p + PAGE_UPPER) || at + NODE_HEAD > t->page)
+		return damaged(t, number * t->page + PAGE_HEAD + 2 * i, "node %u lies at %u", i, at);
+	key = le16_get(*node + NODE_KEY_LEN);
+	need = NODE_HEAD + key;
 	if (leaf)
-		need += le16_get(*node + 4) & NODE_BIG ? 8 : le32_get(*node);
-	if (need > room || key > KEY_MAX || (leaf && le16_get(*node + 4) & ~NODE_BIG))
+		need += le16_get(*node + NODE_FLAGS) & NODE_BIG ? 8 : le32_get(*node);
+	if (need > room || key > KEY_MAX || (leaf && le16_get(*node + NODE_FLAGS) & ~NODE_BIG))
 		return damaged(t, number * t->page + at, "node %u does not fit into its page", i);
 	return 0;
 }
@@ -289,7 +280,7 @@ static int read_value(struct tree *t, uint64_t page, size_t len)
 	}
 	if (!t->value)
 		return -ENOMEM;
-	n = sys->pread(t->fd, t->value, len, (off_t)(page * t->page + HEAD));
+	n = sys->pread(t->fd, t->value, len, (off_t)(page * t->page + PAGE_HEAD));
 	return n == (ssize_t)len ? 0 : damaged(t, page * t->page, "a value cannot be read");
 }
 
@@ -314,21 +305,21 @@ static int take_free(struct tree *t, struct cairn_slice list, uint64_t at)
 /* A node of a leaf. */
 static int take_row(struct tree *t, const unsigned char *node, uint64_t at, unsigned char *head)
 {
-	struct cairn_slice key = cairn_slice(node + NODE, le16_get(node + 6));
-	struct cairn_slice value = cairn_slice(node + NODE + key.len, le32_get(node));
+	struct cairn_slice key = cairn_slice(node + NODE_HEAD, le16_get(node + NODE_KEY_LEN));
+	struct cairn_slice value = cairn_slice(node + NODE_HEAD + key.len, le32_get(node));
 	int e = next_key(t, key, false, at);
 
 	t->seen.entries++;
-	if (!e && le16_get(node + 4) & NODE_BIG) {
-		uint64_t page = le64_get(value.data), count = (HEAD + value.len + t->page - 1) / t->page;
+	if (!e && le16_get(node + NODE_FLAGS) & NODE_BIG) {
+		uint64_t page = le64_get(value.data), count = (PAGE_HEAD + value.len + t->page - 1) / t->page;
 
 		t->seen.overflows += count;
 		e = use(t, page, count, at);
 		if (!e)
-			e = read_page(t, page, OVERFLOW, head);
-		if (!e && le32_get(head + 12) != count)
+			e = read_page(t, page, PAGE_OVERFLOW, head);
+		if (!e && le32_get(head + PAGE_COUNT) != count)
 			e = damaged(t, page * t->page, "the value has %u pages and should have %" PRIu64,
-				    le32_get(head + 12), count);
+				    le32_get(head + PAGE_COUNT), count);
 		if (!e && (t->fn || t->which == FREE_LIST))
 			e = read_value(t, page, value.len);
 		value.data = t->value;
@@ -354,7 +345,7 @@ static int pass(struct tree *t, int e)
 static int walk_nodes(struct tree *t, uint64_t number, const unsigned char *p, bool leaf, unsigned level,
 		      unsigned char *head)
 {
-	unsigned count = (le16_get(p + 12) - HEAD) / 2u;
+	unsigned count = (le16_get(p + PAGE_LOWER) - PAGE_HEAD) / 2u;
 	int e = 0;
 
 	if (!count)
@@ -368,9 +359,11 @@ static int walk_nodes(struct tree *t, uint64_t number, const unsigned char *p, b
 		if (!e && leaf)
 			e = take_row(t, node, at, head);
 		else if (!e && i) /* a branch's first key is not used */
-			e = next_key(t, cairn_slice(node + NODE, le16_get(node + 6)), true, at);
+			e = next_key(t, cairn_slice(node + NODE_HEAD, le16_get(node + NODE_KEY_LEN)), true,
+				     at);
 		if (!e && !leaf)
-			e = walk(t, le32_get(node) | (uint64_t)le16_get(node + 4) << 32, level + 1, at);
+			e = walk(t, le32_get(node) | (uint64_t)le16_get(node + NODE_FLAGS) << 32, level + 1,
+				 at);
 		e = pass(t, e);
 	}
 	return e;
@@ -388,7 +381,7 @@ static int walk(struct tree *t, uint64_t number, unsigned level, uint64_t from)
 	if (!p)
 		return -ENOMEM;
 	*(leaf ? &t->seen.leaves : &t->seen.branches) += 1;
-	e = read_page(t, number, leaf ? LEAF : BRANCH, p);
+	e = read_page(t, number, leaf ? PAGE_LEAF : PAGE_BRANCH, p);
 	if (!e)
 		e = walk_nodes(t, number, p, leaf, level, p + t->page);
 	free(p);

@@ -30,8 +30,8 @@ struct env {
 	MDB_dbi rows;
 	atomic_uint uses; /* readers, spare ones too, and the handle */
 	unsigned page;    /* bytes */
-	const unsigned char *map;
 	uint64_t map_bytes;
+	const unsigned char *_Atomic map; /* where it begins; NULL until that is known, see peek.c */
 	char name[LMDB_NAME_MAX];
 };
 
@@ -130,6 +130,8 @@ void lmdb_iter_close(void *iterator);
 
 /* ---- peek.c ---- */
 
+/* ROW is a value that stands in a page of TXN: find out where the map begins. */
+void lmdb_find_map(struct handle *h, struct env *env, const void *row);
 /* Note where the rows begin in the state of R, while its meta page still stands: whether it does. */
 bool lmdb_find_root(struct reader *r);
 /* The value of KEY in the state of R where that is known without waiting for a disk; -ENOENT, -EAGAIN. */

@@ -130,10 +130,8 @@ static int open_rows(struct env *env)
 		env->page = facts.ms_psize;
 	if (!rc)
 		rc = mdb_env_info(env->mdb, &info);
-	if (!rc) {
-		env->map = info.me_mapaddr;
+	if (!rc)
 		env->map_bytes = info.me_mapsize;
-	}
 	mdb_txn_abort(txn);
 	return rc;
 }
@@ -222,6 +220,7 @@ static int load_position(struct handle *h, struct env *env, struct cairn_error *
 	} else if (!rc) {
 		h->position = (struct cairn_position){ le64_get((char *)v.mv_data + 8),
 						       le64_get((char *)v.mv_data + 16) };
+		lmdb_find_map(h, env, v.mv_data);
 	}
 	mdb_txn_abort(txn);
 	return e;

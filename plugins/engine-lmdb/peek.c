@@ -46,15 +46,30 @@ static bool is_there(const struct map *m, uint64_t page, uint64_t count)
 	return true;
 }
 
+void lmdb_find_map(struct handle *h, struct env *env, const void *row)
+{
+	const unsigned char *p = row;
+
+	/* liblmdb does not tell, but a page says its number; the map begins where a page of the kernel does.
+	 */
+	if (env->map || env->page != h->kernel_page)
+		return;
+	p -= (uintptr_t)p % env->page;
+	if (!(le16_get(p + PAGE_FLAGS) & PAGE_LEAF) || le64_get(p) >= env->map_bytes / env->page)
+		return;
+	env->map = p - le64_get(p) * env->page;
+}
+
 bool lmdb_find_root(struct reader *r)
 {
 	uint64_t txn = mdb_txn_id(r->txn);
-	const unsigned char *meta = r->env->map + txn % 2 * r->env->page + PAGE_HEAD;
+	const unsigned char *map = r->env->map;
+	const unsigned char *meta = map + txn % 2 * r->env->page + PAGE_HEAD;
 	const unsigned char *db = meta + META_DB + DB_BYTES;
 	MDB_envinfo info;
 
-	if (r->root_txn == txn)
-		return true;
+	if (!map || r->root_txn == txn)
+		return map;
 	r->root = le64_get(db + DB_ROOT);
 	r->depth = le16_get(db + DB_DEPTH);
 	atomic_thread_fence(memory_order_acquire);

@@ -134,8 +134,9 @@ void lmdb_iter_close(void *iterator);
 void lmdb_find_map(struct handle *h, struct env *env, const void *row);
 /* Note where the rows begin in the state of R, while its meta page still stands: whether it does. */
 bool lmdb_find_root(struct reader *r);
-/* The value of KEY in the state of R where that is known without waiting for a disk; -ENOENT, -EAGAIN. */
-int lmdb_peek(struct handle *h, struct reader *r, struct cairn_slice key, struct cairn_slice *value);
+/* The value of KEY in the state of R. -EAGAIN where it would WAIT and must not, or does not know the root. */
+int lmdb_peek(struct handle *h, struct reader *r, struct cairn_slice key, bool wait,
+	      struct cairn_slice *value);
 
 /* ---- write.c ---- */
 

@@ -63,13 +63,13 @@ void lmdb_find_map(struct handle *h, struct env *env, const void *row)
 bool lmdb_find_root(struct reader *r)
 {
 	uint64_t txn = mdb_txn_id(r->txn);
-	const unsigned char *map = r->env->map;
-	const unsigned char *meta = map + txn % 2 * r->env->page + PAGE_HEAD;
-	const unsigned char *db = meta + META_DB + DB_BYTES;
+	const unsigned char *meta = r->env->map, *db;
 	MDB_envinfo info;
 
-	if (!map || r->root_txn == txn)
-		return map;
+	if (!meta || r->root_txn == txn)
+		return meta;
+	meta += txn % 2 * r->env->page + PAGE_HEAD;
+	db = meta + META_DB + DB_BYTES;
 	r->root = le64_get(db + DB_ROOT);
 	r->depth = le16_get(db + DB_DEPTH);
 	atomic_thread_fence(memory_order_acquire);
@@ -80,64 +80,127 @@ bool lmdb_find_root(struct reader *r)
 	return true;
 }
 
-/* The node of P whose key is the last one that is not above KEY; for a LEAF the one that has it. NULL where
- * there is none, or the page is not well. */
-static const unsigned char *find_node(const struct map *m, const unsigned char *p, struct cairn_slice key,
-				      bool leaf, bool *well)
-{
-	unsigned low = leaf ? 0 : 1, high = (le16_get(p + PAGE_LOWER) - PAGE_HEAD) / 2u, all = high;
-	const unsigned char *node = NULL;
+/* Where a page does not hold together, and why. */
+struct damage {
+	uint64_t offset;
+	const char *why;
+};
 
-	*well = le16_get(p + PAGE_LOWER) >= PAGE_HEAD && le16_get(p + PAGE_LOWER) <= m->page && high > 0;
-	while (*well && low < high) {
-		unsigned middle = (low + high) / 2, at = le16_get(p + PAGE_HEAD + 2 * middle);
+static const unsigned char *bad(struct damage *d, uint64_t offset, const char *why)
+{
+	*d = (struct damage){ offset, why };
+	return NULL;
+}
+
+/* Node number I of the page P, which begins at OFFSET, with its key; NULL where it does not lie in the page.
+ */
+static const unsigned char *node_of(const struct map *m, const unsigned char *p, uint64_t offset, unsigned i,
+				    struct cairn_slice *key, struct damage *d)
+{
+	unsigned at = le16_get(p + PAGE_HEAD + 2 * i);
+
+	if (at + NODE_HEAD > m->page || at + NODE_HEAD + le16_get(p + at + NODE_KEY_LEN) > m->page)
+		return bad(d, offset + PAGE_HEAD + 2 * i, "a node lies outside of its page");
+	*key = cairn_slice(p + at + NODE_HEAD, le16_get(p + at + NODE_KEY_LEN));
+	return p + at;
+}
+
+/*
+ * The node of the page P whose key is the last one that is not above KEY; in a LEAF the one with KEY itself.
+ * NULL where there is none.
+ */
+static const unsigned char *find_node(const struct map *m, const unsigned char *p, uint64_t offset,
+				      struct cairn_slice key, bool leaf, struct damage *d)
+{
+	unsigned low = leaf ? 0 : 1, high = (le16_get(p + PAGE_LOWER) - PAGE_HEAD) / 2u;
+	struct cairn_slice other;
+	const unsigned char *node;
+
+	if (le16_get(p + PAGE_LOWER) <= PAGE_HEAD || le16_get(p + PAGE_LOWER) > m->page)
+		return bad(d, offset, "the page's bounds are wrong");
+	while (low < high) {
+		unsigned middle = (low + high) / 2;
 		int order;
 
-		*well = at + NODE_HEAD <= m->page &&
-			at + NODE_HEAD + le16_get(p + at + NODE_KEY_LEN) <= m->page;
-		if (!*well)
+		node = node_of(m, p, offset, middle, &other, d);
+		if (!node)
 			return NULL;
-		order = cairn_slice_cmp(cairn_slice(p + at + NODE_HEAD, le16_get(p + at + NODE_KEY_LEN)),
-					key);
+		order = cairn_slice_cmp(other, key);
 		if (order == 0)
-			return p + at;
+			return node;
 		if (order < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	if (!*well || leaf)
-		return NULL;
-	node = p + le16_get(p + PAGE_HEAD + 2 * (low - 1));
-	*well = low <= all && node + NODE_HEAD <= p + m->page;
-	return *well ? node : NULL;
+	return leaf ? NULL : node_of(m, p, offset, low - 1, &other, d);
 }
 
-/* The value of NODE, which is of a leaf that begins at P. */
-static int value_of(const struct map *m, const unsigned char *p, const unsigned char *node,
-		    struct cairn_slice *value)
+/* The value of NODE, which stands in the leaf P. 0, -EAGAIN or -EUCLEAN. */
+static int value_of(const struct map *m, const unsigned char *p, const unsigned char *node, bool wait,
+		    struct cairn_slice *value, struct damage *d)
 {
 	const unsigned char *data = node + NODE_HEAD + le16_get(node + NODE_KEY_LEN);
-	uint64_t len = le32_get(node), page;
+	uint64_t len = le32_get(node), page, count, offset = (uint64_t)(node - m->at);
+	bool big = le16_get(node + NODE_FLAGS) & NODE_BIG;
 
-	if (!(le16_get(node + NODE_FLAGS) & NODE_BIG)) {
-		*value = cairn_slice(data, len);
-		return data + len <= p + m->page ? 0 : -EAGAIN;
+	if (data + (big ? 8 : len) > p + m->page) {
+		bad(d, offset, "a node lies outside of its page");
+		return -EUCLEAN;
 	}
-	if (data + 8 > p + m->page)
-		return -EAGAIN;
+	*value = cairn_slice(data, len);
+	if (!big)
+		return 0;
 	page = le64_get(data);
+	count = (PAGE_HEAD + len + m->page - 1) / m->page;
+	if (page < 2 || page >= m->pages || count > m->pages - page) {
+		bad(d, offset, "the value lies outside of the file");
+		return -EUCLEAN;
+	}
 	*value = cairn_slice(m->at + page * m->page + PAGE_HEAD, len);
-	return is_there(m, page, (PAGE_HEAD + len + m->page - 1) / m->page) ? 0 : -EAGAIN;
+	return wait || is_there(m, page, count) ? 0 : -EAGAIN;
 }
 
-int lmdb_peek(struct handle *h, struct reader *r, struct cairn_slice key, struct cairn_slice *value)
+static int find(const struct map *m, const struct reader *r, struct cairn_slice key, bool wait,
+		struct cairn_slice *value, struct damage *d)
+{
+	uint64_t page = r->root, from = mdb_txn_id(r->txn) % 2 * m->page;
+
+	for (unsigned level = 1; level <= r->depth && level <= 32; level++) {
+		const unsigned char *p = m->at + page * m->page, *node;
+		bool leaf = level == r->depth;
+
+		if (page < 2 || page >= m->pages) {
+			bad(d, from, "it points to a page outside of the file");
+			return -EUCLEAN;
+		}
+		if (!wait && !is_there(m, page, 1))
+			return -EAGAIN;
+		from = page * m->page;
+		if (le64_get(p) != page || !(le16_get(p + PAGE_FLAGS) & (leaf ? PAGE_LEAF : PAGE_BRANCH))) {
+			bad(d, from, "it is another page than it should be");
+			return -EUCLEAN;
+		}
+		node = find_node(m, p, from, key, leaf, d);
+		if (!node)
+			return d->why ? -EUCLEAN : -ENOENT;
+		if (leaf)
+			return value_of(m, p, node, wait, value, d);
+		page = le32_get(node) | (uint64_t)le16_get(node + NODE_FLAGS) << 32;
+	}
+	bad(d, from, "the tree's depth is wrong");
+	return -EUCLEAN;
+}
+
+int lmdb_peek(struct handle *h, struct reader *r, struct cairn_slice key, bool wait,
+	      struct cairn_slice *value)
 {
 	struct map m = { .h = h, .at = r->env->map, .page = r->env->page };
-	const unsigned char *p, *node;
+	struct damage d = { 0 };
+	struct cairn_error why = { 0 };
 	struct timespec now;
-	uint64_t page;
-	bool well;
+	MDB_envinfo info;
+	int e;
 
 	if (!lmdb_find_root(r))
 		return -EAGAIN;
@@ -145,21 +208,13 @@ int lmdb_peek(struct handle *h, struct reader *r, struct cairn_slice key, struct
 		return -ENOENT;
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	m.second = (uint32_t)now.tv_sec;
-	m.pages = r->env->map_bytes / m.page;
-	page = r->root;
-	for (unsigned level = 1; level <= r->depth && level <= 32; level++) {
-		bool leaf = level == r->depth;
-
-		p = m.at + page * m.page;
-		if (!is_there(&m, page, 1) || le64_get(p) != page ||
-		    !(le16_get(p + PAGE_FLAGS) & (leaf ? PAGE_LEAF : PAGE_BRANCH)))
-			return -EAGAIN;
-		node = find_node(&m, p, key, leaf, &well);
-		if (!well)
-			return -EAGAIN;
-		if (leaf)
-			return node ? value_of(&m, p, node, value) : -ENOENT;
-		page = le32_get(node) | (uint64_t)le16_get(node + NODE_FLAGS) << 32;
-	}
-	return -EAGAIN;
+	mdb_env_info(r->env->mdb, &info);
+	m.pages = info.me_last_pgno + 1;
+	e = find(&m, r, key, wait, value, &d);
+	if (e != -EUCLEAN)
+		return e;
+	cairn_fail(&why, CAIRN_E_CORRUPT, "%s/%s: damaged at offset %llu: %s", h->dir, r->env->name,
+		   (unsigned long long)d.offset, d.why);
+	lmdb_keep_notice(h, &why);
+	return e;
 }

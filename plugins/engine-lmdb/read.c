@@ -100,8 +100,9 @@ int lmdb_engine_get(void *handle, struct cairn_guard *guard, void *snapshot, str
 			return rc;
 		r = s->reader;
 	}
-	if (flags & CAIRN_READ_NO_WAIT)
-		return lmdb_peek(h, r, key, value);
+	rc = lmdb_peek(h, r, key, !(flags & CAIRN_READ_NO_WAIT), value);
+	if (rc != -EAGAIN || flags & CAIRN_READ_NO_WAIT)
+		return rc;
 	rc = mdb_get(r->txn, r->env->rows, &k, &v);
 	if (rc == MDB_NOTFOUND || rc == MDB_BAD_VALSIZE)
 		return -ENOENT;

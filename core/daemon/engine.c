@@ -79,6 +79,13 @@ static bool no_get_many(void *handle, struct cairn_guard *guard, const struct ca
 	return false;
 }
 
+static int no_check(void *handle, struct cairn_error *error)
+{
+	(void)handle;
+	(void)error;
+	return 0;
+}
+
 static int remove_folder(const char *dir)
 {
 	return folder_remove(AT_FDCWD, dir);
@@ -106,6 +113,8 @@ static void fill(struct cairn_engine *ops)
 		ops->repair = no_repair;
 	if (!ops->get_many)
 		ops->get_many = no_get_many;
+	if (!ops->check)
+		ops->check = no_check;
 }
 
 int engine_sync(struct engine *e, struct cairn_error *error)

@@ -595,6 +595,13 @@ static bool overlay_notice(void *handle, struct cairn_error *notice)
 	return o->lower.ops.notice(o->lower.handle, notice);
 }
 
+static int overlay_check(void *handle, struct cairn_error *error)
+{
+	struct overlay *o = handle;
+
+	return o->lower.ops.check(o->lower.handle, error);
+}
+
 void overlay_facts(struct engine *upper, struct overlay_facts *facts)
 {
 	struct overlay *o = upper->handle;
@@ -672,5 +679,6 @@ int overlay_open(struct engine *upper, struct engine *lower)
 	upper->ops.maintain = overlay_maintain;
 	upper->ops.notice = overlay_notice;
 	upper->ops.get_many = overlay_get_many;
+	upper->ops.check = overlay_check;
 	return 0;
 }

@@ -128,10 +128,18 @@ int lmdb_iter_open(void *handle, void *snapshot, struct cairn_slice from, struct
 int lmdb_iter_step(void *iterator, struct cairn_slice *key, struct cairn_slice *value);
 void lmdb_iter_close(void *iterator);
 
+/* ---- compact.c ---- */
+
+int lmdb_engine_compact(void *handle, struct cairn_error *error);
+int lmdb_engine_check(void *handle, struct cairn_error *error);
+int lmdb_engine_repair(const char *dir, struct cairn_error *error);
+
 /* ---- peek.c ---- */
 
-/* ROW is a value that stands in a page of TXN: find out where the map begins. */
+/* ROW is a value that LMDB lent from ENV: find out where the map begins. */
 void lmdb_find_map(struct handle *h, struct env *env, const void *row);
+/* The same by the row that every batch writes. */
+void lmdb_learn_map(struct handle *h, struct env *env);
 /* Note where the rows begin in the state of R, while its meta page still stands: whether it does. */
 bool lmdb_find_root(struct reader *r);
 /* The value of KEY in the state of R. -EAGAIN where it would WAIT and must not, or does not know the root. */

@@ -404,8 +404,11 @@ static struct cairn_engine lmdb_engine = {
 	.iter_next = lmdb_iter_step,
 	.iter_close = lmdb_iter_close,
 	.stats = lmdb_engine_stats,
+	.compact = lmdb_engine_compact,
 	.maintain = lmdb_engine_maintain,
 	.notice = lmdb_notice,
+	.repair = lmdb_engine_repair,
+	.check = lmdb_engine_check,
 };
 
 CAIRN_ENGINE_REGISTER(lmdb_engine)

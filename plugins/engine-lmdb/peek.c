@@ -60,6 +60,18 @@ void lmdb_find_map(struct handle *h, struct env *env, const void *row)
 	env->map = p - le64_get(p) * env->page;
 }
 
+void lmdb_learn_map(struct handle *h, struct env *env)
+{
+	MDB_val k = { LMDB_POSITION_KEY_LEN, (void *)LMDB_POSITION_KEY }, v;
+	struct reader *r;
+
+	if (lmdb_reader_begin(h, &r))
+		return;
+	if (!mdb_get(r->txn, env->rows, &k, &v))
+		lmdb_find_map(h, env, v.mv_data);
+	lmdb_reader_end(h, r);
+}
+
 bool lmdb_find_root(struct reader *r)
 {
 	uint64_t txn = mdb_txn_id(r->txn);

@@ -311,15 +311,19 @@ static int take_row(struct tree *t, const unsigned char *node, uint64_t at, unsi
 
 	t->seen.entries++;
 	if (!e && le16_get(node + NODE_FLAGS) & NODE_BIG) {
-		uint64_t page = le64_get(value.data), count = (PAGE_HEAD + value.len + t->page - 1) / t->page;
+		uint64_t page = le64_get(value.data), need = (PAGE_HEAD + value.len + t->page - 1) / t->page;
 
-		t->seen.overflows += count;
-		e = use(t, page, count, at);
+		e = use(t, page, 1, at);
 		if (!e)
 			e = read_page(t, page, PAGE_OVERFLOW, head);
-		if (!e && le32_get(head + PAGE_COUNT) != count)
-			e = damaged(t, page * t->page, "the value has %u pages and should have %" PRIu64,
-				    le32_get(head + PAGE_COUNT), count);
+		/* A value that became shorter may keep its pages. */
+		if (!e && le32_get(head + PAGE_COUNT) < need)
+			e = damaged(t, page * t->page, "the value has %u pages and needs %" PRIu64,
+				    le32_get(head + PAGE_COUNT), need);
+		if (!e)
+			t->seen.overflows += le32_get(head + PAGE_COUNT);
+		if (!e && le32_get(head + PAGE_COUNT) > 1)
+			e = use(t, page + 1, le32_get(head + PAGE_COUNT) - 1, page * t->page);
 		if (!e && (t->fn || t->which == FREE_LIST))
 			e = read_value(t, page, value.len);
 		value.data = t->value;

@@ -155,19 +155,6 @@ static int commit_failed(struct handle *h, const struct env *env, int rc, struct
 	return e;
 }
 
-/* From the row that every batch writes. */
-static void learn_map(struct handle *h, struct env *env)
-{
-	MDB_val k = { LMDB_POSITION_KEY_LEN, (void *)LMDB_POSITION_KEY }, v;
-	struct reader *r;
-
-	if (lmdb_reader_begin(h, &r))
-		return;
-	if (!mdb_get(r->txn, env->rows, &k, &v))
-		lmdb_find_map(h, env, v.mv_data);
-	lmdb_reader_end(h, r);
-}
-
 static int write_batch(struct handle *h, struct env *env, const struct cairn_batch *batch,
 		       struct cairn_error *error)
 {
@@ -194,7 +181,7 @@ static int write_batch(struct handle *h, struct env *env, const struct cairn_bat
 	if (rc)
 		return commit_failed(h, env, rc, error);
 	if (!env->map)
-		learn_map(h, env);
+		lmdb_learn_map(h, env);
 	return 0;
 }
 

@@ -455,7 +455,9 @@ static bool upkeep(struct conform *c)
 		c->e.ops.stats(c->e.handle, ignore_stat, &named);
 		break;
 	case 3:
-		r = dice(&c->dice, 10) ? 0 : c->e.ops.compact(c->e.handle, &c->error);
+		r = c->e.ops.check(c->e.handle, &c->error);
+		if (r == 0 && dice(&c->dice, 10) == 0)
+			r = c->e.ops.compact(c->e.handle, &c->error);
 		break;
 	}
 	return (r == 0 && named) || wrong(c, "upkeep gave %d: %s", r, c->error.message);

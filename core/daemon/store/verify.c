@@ -352,7 +352,13 @@ enum cairn_code store_check_progress(struct store *s, struct store_progress *pro
 	}
 	v->r = (struct reader){ .s = s, .error = error };
 	v->progress = progress;
-	if (engine->ops.caps & CAIRN_ENGINE_SNAPSHOT)
+	e = engine->ops.check(engine->handle, error);
+	if (e < 0) {
+		v->code = cairn_error_from_errno(-e);
+		if (error)
+			cairn_error_prefix(error, "the store in engine %s cannot be read", engine->ops.name);
+	}
+	if (e == 0 && engine->ops.caps & CAIRN_ENGINE_SNAPSHOT)
 		e = engine->ops.snapshot(engine->handle, &v->r.snapshot);
 	if (e == 0)
 		e = read_meta(v);

@@ -167,11 +167,16 @@ struct cairn_engine {
 	 */
 	bool (*get_many)(void *handle, struct cairn_guard *guard, const struct cairn_slice *keys,
 			 size_t count, struct cairn_slice *values);
+	/*
+	 * Read the engine's files through, believing nothing, beside reads and writes: -EUCLEAN with file and
+	 * offset where they do not hold together. For an engine whose reads trust its files. Optional.
+	 */
+	int (*check)(void *handle, struct cairn_error *error);
 };
 
 _Static_assert(offsetof(struct cairn_engine, name) == 8, "the engine ABI is append-only");
 _Static_assert(offsetof(struct cairn_engine, open) == 40, "the engine ABI is append-only");
-_Static_assert(sizeof(struct cairn_engine) == 40 + 21 * sizeof(void *), "the engine ABI is append-only");
+_Static_assert(sizeof(struct cairn_engine) == 40 + 22 * sizeof(void *), "the engine ABI is append-only");
 
 /* The last line of an engine: exports the struct ENGINE under the name that the loader looks up. */
 #define CAIRN_ENGINE_REGISTER(engine) \

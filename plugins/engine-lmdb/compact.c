@@ -67,7 +67,6 @@ static int change_over(struct handle *h, struct env *old, const char *new, const
 	sys->unlinkat(h->dir_fd, old->name, 0); /* what is left of it goes at the next start */
 	snprintf(lock, sizeof(lock), "%s-lock", old->name);
 	sys->unlinkat(h->dir_fd, lock, 0);
-	lmdb_learn_map(h, env);
 	lmdb_env_put(old);
 	return 0;
 }
@@ -181,44 +180,65 @@ static int rescue_row(void *arg, struct cairn_slice key, struct cairn_slice valu
 	return r->rc ? -EIO : 0;
 }
 
-/* All rows of T into R's empty file. */
-static int rescue(struct tree *t, struct rescue *r, const char *path, uint64_t *lost)
+/* All rows of T (or none where it is NULL) into the empty file MDB, and the position 0 where they have none:
+ * open() tells by it that a file is ours. 0 or LMDB's code or an errno. */
+static int fill(struct tree *t, MDB_env *mdb)
 {
 	static const char none[LMDB_POSITION_LEN] = { LMDB_POSITION_VERSION };
+	struct rescue r = { .mdb = mdb };
+	uint64_t lost;
 	int e = 0;
 
-	r->rc = mdb_env_create(&r->mdb);
-	if (r->rc)
-		return r->rc;
-	mdb_env_set_mapsize(r->mdb, (size_t)1 << 40);
-	r->rc = mdb_env_open(r->mdb, path, MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOSYNC, 0600);
-	if (!r->rc)
-		r->rc = mdb_txn_begin(r->mdb, NULL, 0, &r->txn);
-	if (!r->rc)
-		r->rc = mdb_dbi_open(r->txn, NULL, 0, &r->rows);
-	if (!r->rc)
-		e = tree_rows(t, rescue_row, r, lost);
-	/* The position may have been in what is lost, and open() tells by it that the file is ours. */
-	if (!r->rc && !e && !r->position)
-		rescue_row(r, cairn_slice(LMDB_POSITION_KEY, LMDB_POSITION_KEY_LEN),
+	r.rc = mdb_txn_begin(mdb, NULL, 0, &r.txn);
+	if (!r.rc)
+		r.rc = mdb_dbi_open(r.txn, NULL, 0, &r.rows);
+	if (!r.rc && t)
+		e = tree_rows(t, rescue_row, &r, &lost);
+	if (!r.rc && !e && !r.position)
+		rescue_row(&r, cairn_slice(LMDB_POSITION_KEY, LMDB_POSITION_KEY_LEN),
 			   cairn_slice(none, sizeof(none)));
-	if (r->txn && (r->rc || e))
-		mdb_txn_abort(r->txn);
-	else if (r->txn)
-		r->rc = mdb_txn_commit(r->txn);
-	if (!r->rc && !e)
-		r->rc = mdb_env_sync(r->mdb, 1);
-	mdb_env_close(r->mdb);
-	return r->rc ? r->rc : -e;
+	if (r.txn && (r.rc || e))
+		mdb_txn_abort(r.txn);
+	else if (r.txn)
+		r.rc = mdb_txn_commit(r.txn);
+	if (!r.rc && !e)
+		r.rc = mdb_env_sync(mdb, 1);
+	return r.rc ? r.rc : -e;
+}
+
+int lmdb_make_file(int dirfd, const char *dir, const char *name, struct tree *from, struct cairn_error *error)
+{
+	char new[NEW_NAME_MAX], path[4096];
+	MDB_env *mdb;
+	int rc, e;
+
+	new_name(name, new);
+	snprintf(path, sizeof(path), "%s/%s", dir, new);
+	sys->unlinkat(dirfd, new, 0);
+	rc = mdb_env_create(&mdb);
+	if (!rc) {
+		mdb_env_set_mapsize(mdb, (size_t)1 << 40);
+		rc = mdb_env_open(mdb, path, MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOSYNC, 0600);
+		if (!rc)
+			rc = fill(from, mdb);
+		mdb_env_close(mdb);
+	}
+	e = lmdb_errno(rc);
+	if (!e)
+		e = sys->renameat(dirfd, new, dirfd, name);
+	if (!e)
+		e = sys->fsync(dirfd);
+	if (e)
+		cairn_fail(error, cairn_error_from_errno(-e), "%s cannot be made: %s", path,
+			   rc ? mdb_strerror(rc) : strerror(-e));
+	return e;
 }
 
 int lmdb_engine_repair(const char *dir, struct cairn_error *error)
 {
-	char name[LMDB_NAME_MAX], next[LMDB_NAME_MAX], new[NEW_NAME_MAX], path[4096];
-	int fd = sys->openat(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), e, rc;
-	struct rescue r = { 0 };
+	int fd = sys->openat(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), e;
+	char name[LMDB_NAME_MAX], next[LMDB_NAME_MAX];
 	struct tree *t = NULL;
-	uint64_t lost;
 
 	e = fd < 0 ? fd : folder_find(fd, dir, name, error);
 	if (!e && !name[0])
@@ -227,14 +247,7 @@ int lmdb_engine_repair(const char *dir, struct cairn_error *error)
 		e = tree_open(fd, dir, name, true, &t, error);
 	if (!e) {
 		folder_next(name, next);
-		new_name(next, new);
-		snprintf(path, sizeof(path), "%s/%s", dir, new);
-		rc = rescue(t, &r, path, &lost);
-		e = lmdb_errno(rc);
-		if (!e)
-			e = sys->renameat(fd, new, fd, next);
-		if (e)
-			cairn_fail(error, cairn_error_from_errno(-e), "%s: %s", path, mdb_strerror(rc));
+		e = lmdb_make_file(fd, dir, next, t, error);
 	}
 	tree_close(t);
 	if (fd >= 0)

@@ -28,19 +28,18 @@
 struct env {
 	MDB_env *mdb;
 	MDB_dbi rows;
-	atomic_uint uses; /* readers, spare ones too, and the handle */
-	unsigned page;    /* bytes */
-	uint64_t map_bytes;
-	const unsigned char *_Atomic map; /* where it begins; NULL until that is known, see peek.c */
+	atomic_uint uses;         /* readers, spare ones too, and the handle */
+	unsigned page;            /* bytes */
+	const unsigned char *map; /* where it begins */
 	char name[LMDB_NAME_MAX];
 };
 
 /* A read transaction and its slot in LMDB's table. */
 struct reader {
 	struct env *env;
-	MDB_txn *txn; /* begun while the reader is in use, else reset */
-	/* Of peek.c: where the rows begin in the state of transaction ROOT_TXN. */
-	uint64_t root_txn, root;
+	MDB_txn *txn;  /* begun while the reader is in use, else reset */
+	uint64_t root; /* page where the rows of its state begin; UINT64_MAX: there are none */
+	uint64_t pages;
 	unsigned depth;
 };
 
@@ -64,7 +63,7 @@ struct handle {
 	uint64_t map_max, min_free, held_max; /* bytes */
 	bool readahead;
 	unsigned kernel_page;               /* bytes */
-	_Atomic uint64_t known[LMDB_KNOWN]; /* of peek.c: a page, and the second in which it was in memory */
+	_Atomic uint64_t known[LMDB_KNOWN]; /* of map.c: a page, and the second in which it was in memory */
 	/* The writer's. */
 	/* Of the oldest view when its pages were counted last: its state, and how far the file had grown. */
 	size_t counted_txn;
@@ -89,8 +88,6 @@ int lmdb_explain(const struct handle *h, const struct env *env, int rc, const ch
 		 struct cairn_error *error);
 /* Keep E as the handle's notice. */
 void lmdb_keep_notice(struct handle *h, const struct cairn_error *e);
-/* The same for a read that failed with LMDB's code RC. */
-int lmdb_read_failed(struct handle *h, const struct env *env, int rc);
 /* Open the file NAME of the handle's folder. */
 int lmdb_env_open(struct handle *h, const char *name, struct env **env, struct cairn_error *error);
 /* One use of ENV less; the last one closes it. */
@@ -133,18 +130,17 @@ void lmdb_iter_close(void *iterator);
 int lmdb_engine_compact(void *handle, struct cairn_error *error);
 int lmdb_engine_check(void *handle, struct cairn_error *error);
 int lmdb_engine_repair(const char *dir, struct cairn_error *error);
+/* Make the data file NAME in the folder DIRFD (DIR for people) of the rows of FROM, or of none where that is
+ * NULL. It has its name when it is whole and durable. */
+int lmdb_make_file(int dirfd, const char *dir, const char *name, struct tree *from,
+		   struct cairn_error *error);
 
-/* ---- peek.c ---- */
+/* ---- map.c (more in map.h) ---- */
 
-/* ROW is a value that LMDB lent from ENV: find out where the map begins. */
-void lmdb_find_map(struct handle *h, struct env *env, const void *row);
-/* The same by the row that every batch writes. */
-void lmdb_learn_map(struct handle *h, struct env *env);
-/* Note where the rows begin in the state of R, while its meta page still stands: whether it does. */
+/* ROW is a value that LMDB lent from ENV and that stands in a leaf: find out where the map begins. */
+void lmdb_find_map(struct env *env, const void *row);
+/* Note where the rows of R's state begin. False where another state has come in between. */
 bool lmdb_find_root(struct reader *r);
-/* The value of KEY in the state of R. -EAGAIN where it would WAIT and must not, or does not know the root. */
-int lmdb_peek(struct handle *h, struct reader *r, struct cairn_slice key, bool wait,
-	      struct cairn_slice *value);
 
 /* ---- write.c ---- */
 

@@ -95,15 +95,6 @@ static bool lmdb_notice(void *handle, struct cairn_error *notice)
 	return has;
 }
 
-int lmdb_read_failed(struct handle *h, const struct env *env, int rc)
-{
-	struct cairn_error why = { 0 };
-	int e = lmdb_explain(h, env, rc, "a read failed", &why);
-
-	lmdb_keep_notice(h, &why);
-	return e;
-}
-
 /* ---- Opening ---- */
 
 void lmdb_env_put(struct env *env)
@@ -114,26 +105,48 @@ void lmdb_env_put(struct env *env)
 	free(env);
 }
 
-static int open_rows(struct env *env)
+/* Find the map by the position, which every file of ours has. */
+static int look_at_rows(struct handle *h, struct env *env, struct cairn_error *error)
 {
-	MDB_envinfo info;
+	MDB_val k = { LMDB_POSITION_KEY_LEN, (void *)LMDB_POSITION_KEY }, v;
 	MDB_stat facts;
 	MDB_txn *txn;
-	int rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn);
+	int rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn), e;
 
 	if (rc)
-		return rc;
+		return lmdb_explain(h, env, rc, "it cannot be read", error);
 	rc = mdb_dbi_open(txn, NULL, 0, &env->rows);
 	if (!rc)
 		rc = mdb_stat(txn, env->rows, &facts);
 	if (!rc)
+		rc = mdb_get(txn, env->rows, &k, &v);
+	e = rc ? lmdb_explain(h, env, rc, "the position cannot be read", error) : 0;
+	if (rc == MDB_NOTFOUND) {
+		cairn_fail(error, CAIRN_E_INVALID, "%s/%s is an LMDB that cairn did not write", h->dir,
+			   env->name);
+		e = -EINVAL;
+	} else if (!rc && v.mv_size != LMDB_POSITION_LEN) {
+		cairn_fail(error, CAIRN_E_CORRUPT, "%s/%s: the position has %zu bytes", h->dir, env->name,
+			   v.mv_size);
+		e = -EUCLEAN;
+	} else if (!rc && *(char *)v.mv_data != LMDB_POSITION_VERSION) {
+		cairn_fail(error, CAIRN_E_UNSUPPORTED,
+			   "%s/%s: its position row has format %d, this release knows %d", h->dir, env->name,
+			   *(char *)v.mv_data, LMDB_POSITION_VERSION);
+		e = -EOPNOTSUPP;
+	} else if (!rc && facts.ms_psize > h->kernel_page) {
+		cairn_fail(error, CAIRN_E_UNSUPPORTED,
+			   "%s/%s has pages of %u bytes, and this machine has pages of %u", h->dir, env->name,
+			   facts.ms_psize, h->kernel_page);
+		e = -EOPNOTSUPP;
+	} else if (!rc) {
 		env->page = facts.ms_psize;
-	if (!rc)
-		rc = mdb_env_info(env->mdb, &info);
-	if (!rc)
-		env->map_bytes = info.me_mapsize;
+		lmdb_find_map(env, v.mv_data);
+		h->position = (struct cairn_position){ le64_get((char *)v.mv_data + 8),
+						       le64_get((char *)v.mv_data + 16) };
+	}
 	mdb_txn_abort(txn);
-	return rc;
+	return e;
 }
 
 int lmdb_env_open(struct handle *h, const char *name, struct env **result, struct cairn_error *error)
@@ -158,71 +171,11 @@ int lmdb_env_open(struct handle *h, const char *name, struct env **result, struc
 		rc = mdb_env_open(env->mdb, path, flags, 0600);
 	if (!rc && mdb_env_get_maxkeysize(env->mdb) < LMDB_KEY_MAX)
 		rc = MDB_INCOMPATIBLE;
-	if (!rc)
-		rc = open_rows(env);
-	if (!rc) {
+	e = rc ? lmdb_explain(h, env, rc, "LMDB cannot open it", error) : look_at_rows(h, env, error);
+	if (!e)
 		*result = env;
-		return 0;
-	}
-	e = lmdb_explain(h, env, rc, "LMDB cannot open it", error);
-	lmdb_env_put(env);
-	return e;
-}
-
-/* Make an empty data file: whole under another name, then renamed. */
-static int make_file(struct handle *h, const char *name, struct cairn_error *error)
-{
-	char path[4096], new[LMDB_NAME_MAX + 4];
-	MDB_env *mdb;
-	int rc = mdb_env_create(&mdb), e;
-
-	snprintf(new, sizeof(new), "%s.new", name);
-	snprintf(path, sizeof(path), "%s/%s", h->dir, new);
-	e = sys->unlinkat(h->dir_fd, new, 0);
-	if (!rc) {
-		rc = mdb_env_open(mdb, path, MDB_NOSUBDIR | MDB_NOLOCK, 0600);
-		if (!rc)
-			rc = mdb_env_sync(mdb, 1);
-		mdb_env_close(mdb);
-	}
-	e = lmdb_errno(rc);
-	if (!e)
-		e = sys->renameat(h->dir_fd, new, h->dir_fd, name);
-	if (!e)
-		e = sys->fsync(h->dir_fd);
-	if (e)
-		cairn_fail(error, cairn_error_from_errno(-e), "%s cannot be made: %s", path, strerror(-e));
-	return e;
-}
-
-/* Read the position. A file that has rows but no position is somebody else's. */
-static int load_position(struct handle *h, struct env *env, struct cairn_error *error)
-{
-	MDB_val k = { LMDB_POSITION_KEY_LEN, (void *)LMDB_POSITION_KEY }, v;
-	MDB_stat facts;
-	MDB_txn *txn;
-	int rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn), e = 0;
-
-	if (rc)
-		return lmdb_explain(h, env, rc, "it cannot be read", error);
-	rc = mdb_get(txn, env->rows, &k, &v);
-	if (rc == MDB_NOTFOUND && !mdb_stat(txn, env->rows, &facts) && facts.ms_entries) {
-		cairn_fail(error, CAIRN_E_INVALID, "%s/%s holds rows that cairn did not write", h->dir,
-			   env->name);
-		e = -EINVAL;
-	} else if (rc && rc != MDB_NOTFOUND) {
-		e = lmdb_explain(h, env, rc, "the position cannot be read", error);
-	} else if (!rc && (v.mv_size != LMDB_POSITION_LEN || *(char *)v.mv_data != LMDB_POSITION_VERSION)) {
-		cairn_fail(error, CAIRN_E_UNSUPPORTED,
-			   "%s/%s: its position row has format %d, this release knows %d", h->dir, env->name,
-			   v.mv_size ? *(char *)v.mv_data : 0, LMDB_POSITION_VERSION);
-		e = -EOPNOTSUPP;
-	} else if (!rc) {
-		h->position = (struct cairn_position){ le64_get((char *)v.mv_data + 8),
-						       le64_get((char *)v.mv_data + 16) };
-		lmdb_find_map(h, env, v.mv_data);
-	}
-	mdb_txn_abort(txn);
+	else
+		lmdb_env_put(env);
 	return e;
 }
 
@@ -285,7 +238,7 @@ static int open_file(struct handle *h, struct cairn_error *error)
 
 	if (!e && !name[0]) {
 		folder_next(name, name);
-		e = make_file(h, name, error);
+		e = lmdb_make_file(h->dir_fd, h->dir, name, NULL, error);
 	}
 	if (!e)
 		e = tree_open(h->dir_fd, h->dir, name, false, &t, error);
@@ -298,7 +251,7 @@ static int open_file(struct handle *h, struct cairn_error *error)
 	if (e)
 		return e;
 	atomic_store(&h->env, env);
-	return load_position(h, env, error);
+	return 0;
 }
 
 static int lmdb_engine_open(const char *dir, const struct cairn_value *values, void **handle,

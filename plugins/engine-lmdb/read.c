@@ -4,7 +4,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include "handle.h"
+#include "map.h"
 #include "banned.h"
 
 /* What a guard has in its pointers. */
@@ -22,9 +22,9 @@ struct iterator {
 	struct handle *h;
 	struct view *view;
 	bool own; /* the view is this iterator's, not a snapshot */
-	MDB_cursor *cursor;
 	enum walk walk;
 	bool reverse;
+	struct cursor cursor;
 	struct cairn_slice from, to; /* point behind the struct; FROM is never empty */
 	char keys[];
 };
@@ -87,29 +87,21 @@ int lmdb_engine_get(void *handle, struct cairn_guard *guard, void *snapshot, str
 {
 	struct handle *h = handle;
 	struct reader *r = guard->engine[READER];
-	MDB_val k = { key.len, (void *)key.data }, v;
-	int rc;
+	struct look l;
+	int e;
 
 	if (!r)
 		return (int)(intptr_t)guard->engine[FAILED];
 	if (snapshot) {
 		struct view *s = snapshot;
 
-		rc = hold(h, guard, s);
-		if (rc)
-			return rc;
+		e = hold(h, guard, s);
+		if (e)
+			return e;
 		r = s->reader;
 	}
-	rc = lmdb_peek(h, r, key, !(flags & CAIRN_READ_NO_WAIT), value);
-	if (rc != -EAGAIN || flags & CAIRN_READ_NO_WAIT)
-		return rc;
-	rc = mdb_get(r->txn, r->env->rows, &k, &v);
-	if (rc == MDB_NOTFOUND || rc == MDB_BAD_VALSIZE)
-		return -ENOENT;
-	if (rc)
-		return lmdb_read_failed(h, r->env, rc);
-	*value = cairn_slice(v.mv_data, v.mv_size);
-	return 0;
+	l = look_begin(h, r, !(flags & CAIRN_READ_NO_WAIT));
+	return look_end(&l, map_get(&l, key, value));
 }
 
 int lmdb_engine_snapshot(void *handle, void **snapshot)
@@ -138,7 +130,10 @@ int lmdb_iter_open(void *handle, void *snapshot, struct cairn_slice from, struct
 	i = malloc(sizeof(*i) + from.len + to.len);
 	if (!i)
 		return -ENOMEM;
-	*i = (struct iterator){ .h = handle, .reverse = flags & CAIRN_READ_REVERSE, .view = snapshot };
+	i->h = handle;
+	i->view = snapshot;
+	i->walk = WALK_FRESH;
+	i->reverse = flags & CAIRN_READ_REVERSE;
 	memcpy(i->keys, from.data, from.len);
 	if (to.len)
 		memcpy(i->keys + from.len, to.data, to.len);
@@ -152,70 +147,47 @@ int lmdb_iter_open(void *handle, void *snapshot, struct cairn_slice from, struct
 	i->own = !snapshot;
 	e = lmdb_view_hold(handle, i->view);
 	if (!e) {
-		e = lmdb_errno(mdb_cursor_open(i->view->reader->txn, i->view->reader->env->rows, &i->cursor));
-		if (e)
-			lmdb_view_drop(handle, i->view);
+		i->cursor.look = look_begin(handle, i->view->reader, true);
+		*iterator = i;
+		return 0;
 	}
-	if (e) {
-		if (i->own)
-			lmdb_view_end(handle, i->view);
-		free(i);
-		return e;
-	}
-	*iterator = i;
-	return 0;
-}
-
-/* To the first entry in the direction of the walk. */
-static int start(struct iterator *i, MDB_val *k, MDB_val *v)
-{
-	const struct cairn_slice *bound = i->reverse ? &i->to : &i->from;
-	int rc;
-
-	*k = (MDB_val){ bound->len, (void *)bound->data };
-	if (!i->reverse)
-		return k->mv_size > LMDB_KEY_MAX ? MDB_BAD_VALSIZE
-						 : mdb_cursor_get(i->cursor, k, v, MDB_SET_RANGE);
-	if (!bound->len)
-		return mdb_cursor_get(i->cursor, k, v, MDB_LAST);
-	rc = mdb_cursor_get(i->cursor, k, v, MDB_SET_RANGE);
-	return mdb_cursor_get(i->cursor, k, v, rc == MDB_NOTFOUND ? MDB_LAST : MDB_PREV);
+	if (i->own)
+		lmdb_view_end(handle, i->view);
+	free(i);
+	return e;
 }
 
 int lmdb_iter_step(void *iterator, struct cairn_slice *key, struct cairn_slice *value)
 {
 	struct iterator *i = iterator;
-	MDB_val k, v;
-	int rc;
+	int e;
 
 	key->data = NULL;
 	if (i->walk == WALK_END)
 		return 0;
 	if (atomic_load_explicit(&i->view->cut, memory_order_relaxed))
 		return -ESTALE;
-	if (i->walk == WALK_FRESH)
-		rc = start(i, &k, &v);
+	if (i->walk == WALK_ON)
+		e = cursor_step(&i->cursor, i->reverse);
 	else
-		rc = mdb_cursor_get(i->cursor, &k, &v, i->reverse ? MDB_PREV : MDB_NEXT);
+		e = cursor_seek(&i->cursor, i->reverse ? i->to : i->from, i->reverse);
 	i->walk = WALK_END;
-	if (rc)
-		return rc == MDB_NOTFOUND ? 0 : lmdb_read_failed(i->h, i->view->reader->env, rc);
-	*key = cairn_slice(k.mv_data, k.mv_size);
-	if (i->reverse ? cairn_slice_cmp(*key, i->from) < 0
-		       : i->to.len && cairn_slice_cmp(*key, i->to) >= 0) {
-		key->data = NULL;
+	if (!e)
+		e = cursor_row(&i->cursor, key, value);
+	if (!e &&
+	    (i->reverse ? cairn_slice_cmp(*key, i->from) >= 0
+			: !i->to.len || cairn_slice_cmp(*key, i->to) < 0)) {
+		i->walk = WALK_ON;
 		return 0;
 	}
-	*value = cairn_slice(v.mv_data, v.mv_size);
-	i->walk = WALK_ON;
-	return 0;
+	key->data = NULL;
+	return e == -ENOENT ? 0 : look_end(&i->cursor.look, e);
 }
 
 void lmdb_iter_close(void *iterator)
 {
 	struct iterator *i = iterator;
 
-	mdb_cursor_close(i->cursor);
 	lmdb_view_drop(i->h, i->view);
 	if (i->own)
 		lmdb_view_end(i->h, i->view);

@@ -51,7 +51,7 @@ static struct reader *take_spare(struct handle *h)
 
 static int reader_new(struct handle *h, struct reader **reader)
 {
-	struct reader *r = calloc(1, sizeof(*r));
+	struct reader *r = malloc(sizeof(*r));
 	int rc;
 
 	if (!r)
@@ -73,17 +73,18 @@ static int reader_new(struct handle *h, struct reader **reader)
 int lmdb_reader_begin(struct handle *h, struct reader **reader)
 {
 	struct reader *r = take_spare(h);
-	int rc;
+	int e = r ? lmdb_errno(mdb_txn_renew(r->txn)) : reader_new(h, &r);
 
-	if (!r)
-		return reader_new(h, reader);
-	rc = mdb_txn_renew(r->txn);
-	if (rc) {
-		reader_free(r);
-		return lmdb_errno(rc);
+	/* Each turn means that two batches have come in meanwhile. */
+	while (!e && !lmdb_find_root(r)) {
+		mdb_txn_reset(r->txn);
+		e = lmdb_errno(mdb_txn_renew(r->txn));
 	}
-	*reader = r;
-	return 0;
+	if (!e)
+		*reader = r;
+	else
+		reader_free(r);
+	return e;
 }
 
 void lmdb_reader_end(struct handle *h, struct reader *r)
@@ -118,7 +119,6 @@ int lmdb_view_begin(struct handle *h, bool snapshot, struct view **view)
 		free(v);
 		return e;
 	}
-	lmdb_find_root(v->reader);
 	v->snapshot = snapshot;
 	v->since_ns = clock_boot_ns();
 	pthread_getname_np(pthread_self(), v->thread, sizeof(v->thread));

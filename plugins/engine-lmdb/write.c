@@ -178,11 +178,7 @@ static int write_batch(struct handle *h, struct env *env, const struct cairn_bat
 		return e;
 	}
 	rc = mdb_txn_commit(txn);
-	if (rc)
-		return commit_failed(h, env, rc, error);
-	if (!env->map)
-		lmdb_learn_map(h, env);
-	return 0;
+	return rc ? commit_failed(h, env, rc, error) : 0;
 }
 
 int lmdb_engine_write(void *handle, const struct cairn_batch *batch, bool sync, struct cairn_error *error)

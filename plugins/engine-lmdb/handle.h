@@ -107,8 +107,9 @@ int lmdb_view_hold(struct handle *h, struct view *v);
 void lmdb_view_drop(struct handle *h, struct view *v);
 /* Cut off the oldest view where it keeps more than held-max from being used again. The writer calls it. */
 void lmdb_views_check(struct handle *h);
-/* The view of the oldest state of the file in use, or NULL. With the lock. */
-struct view *lmdb_oldest_view(struct handle *h);
+/* The view of the oldest state of the file in use, or NULL; of those that were cut off and still lend, too,
+ * where CUT is set. With the lock. */
+struct view *lmdb_oldest_view(struct handle *h, bool cut);
 /* Bytes of free pages, and of those that the state OLDEST and later ones may still need. */
 int lmdb_count_free(struct env *env, size_t oldest, uint64_t *free_bytes, uint64_t *held_bytes);
 

@@ -298,7 +298,7 @@ static void lmdb_engine_stats(void *handle, cairn_stat_fn *fn, void *arg)
 	MDB_stat facts;
 
 	pthread_mutex_lock(&h->lock);
-	oldest = lmdb_oldest_view(h);
+	oldest = lmdb_oldest_view(h, true);
 	if (oldest) {
 		txn = oldest->txn;
 		age_ms = (clock_boot_ns() - oldest->since_ns) / 1000000;

@@ -9,3 +9,8 @@ engine_lmdb_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 engine_lmdb_la_LIBADD = libbase.la $(LMDB_LIBS)
 
 EXTRA_DIST += %D%/README.md %D%/format.md
+
+check_PROGRAMS += t/unit/u-lmdb
+TESTS += t/unit/u-lmdb
+t_unit_u_lmdb_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_lmdb_LDADD = libloader.la libbase.la

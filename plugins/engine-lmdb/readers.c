@@ -195,13 +195,14 @@ int lmdb_count_free(struct env *env, size_t oldest, uint64_t *free_bytes, uint64
 	return rc == MDB_NOTFOUND ? 0 : lmdb_errno(rc);
 }
 
-struct view *lmdb_oldest_view(struct handle *h)
+struct view *lmdb_oldest_view(struct handle *h, bool cut)
 {
 	const struct env *env = atomic_load(&h->env);
 	struct view *oldest = NULL;
 
 	for (struct view *v = h->views; v; v = v->next)
-		if (v->reader && v->reader->env == env && (!oldest || v->txn < oldest->txn))
+		if (v->reader && v->reader->env == env && (cut || !v->cut) &&
+		    (!oldest || v->txn < oldest->txn))
 			oldest = v;
 	return oldest;
 }
@@ -232,7 +233,7 @@ void lmdb_views_check(struct handle *h)
 
 	mdb_env_info(env->mdb, &info);
 	pthread_mutex_lock(&h->lock);
-	v = h->held_max ? lmdb_oldest_view(h) : NULL;
+	v = h->held_max ? lmdb_oldest_view(h, false) : NULL;
 	if (v && info.me_last_pgno > v->last_page) {
 		grown = (uint64_t)(info.me_last_pgno - v->last_page) * env->page;
 		txn = v->txn;
@@ -248,8 +249,8 @@ void lmdb_views_check(struct handle *h)
 	if (lmdb_count_free(env, txn, &unused, &held) || held < h->held_max)
 		return;
 	pthread_mutex_lock(&h->lock);
-	v = lmdb_oldest_view(h);
-	if (v && v->txn == txn && !v->cut) {
+	v = lmdb_oldest_view(h, false);
+	if (v && v->txn == txn) {
 		v->cut = true;
 		tell(h, v, held);
 		if (!v->lenders) {

@@ -325,17 +325,6 @@ static void lmdb_engine_stats(void *handle, cairn_stat_fn *fn, void *arg)
 	fn(arg, "readers-cut-off", "", cut);
 }
 
-/* Readers of processes that have died hold pages, too: a person's mdb_stat, for one. */
-static int lmdb_engine_maintain(void *handle, uint64_t budget_us, bool *more)
-{
-	struct handle *h = handle;
-	int dead;
-
-	(void)budget_us;
-	*more = false;
-	return lmdb_errno(mdb_reader_check(atomic_load(&h->env)->mdb, &dead));
-}
-
 static struct cairn_engine lmdb_engine = {
 	.name = "lmdb",
 	.help = "a copy-on-write B+ tree in one mapped file, by OpenLDAP's LMDB",
@@ -358,7 +347,6 @@ static struct cairn_engine lmdb_engine = {
 	.iter_close = lmdb_iter_close,
 	.stats = lmdb_engine_stats,
 	.compact = lmdb_engine_compact,
-	.maintain = lmdb_engine_maintain,
 	.notice = lmdb_notice,
 	.repair = lmdb_engine_repair,
 	.check = lmdb_engine_check,

@@ -108,7 +108,8 @@ static int page_at(struct look *l, uint64_t number, bool leaf, uint64_t from, co
 		return -EAGAIN;
 	*p = env->map + number * env->page;
 	lower = le16_get(*p + PAGE_LOWER);
-	if (le64_get(*p) != number || !(le16_get(*p + PAGE_FLAGS) & (leaf ? PAGE_LEAF : PAGE_BRANCH)))
+	if (le64_get(*p) != number ||
+	    (le16_get(*p + PAGE_FLAGS) & ~PAGE_DIRTY) != (leaf ? PAGE_LEAF : PAGE_BRANCH))
 		return bad(l, number * env->page, "it is another page than it should be");
 	if (lower <= PAGE_HEAD || lower > env->page)
 		return bad(l, number * env->page, "the page's bounds are wrong");

@@ -230,8 +230,11 @@ void lmdb_views_check(struct handle *h)
 	size_t txn = 0;
 	MDB_envinfo info;
 	struct view *v;
+	int dead;
 
 	mdb_env_info(env->mdb, &info);
+	if (info.me_last_txnid % 256 == 0) /* of other programs that have died */
+		mdb_reader_check(env->mdb, &dead);
 	pthread_mutex_lock(&h->lock);
 	v = h->held_max ? lmdb_oldest_view(h, false) : NULL;
 	if (v && info.me_last_pgno > v->last_page) {

@@ -49,6 +49,8 @@ __attribute__((unused)) static bool house_open_with(struct house *h, const char 
 		loader_free(h->loader);
 		return false;
 	}
+	if (h->plugin->engine->key_max && h->plugin->engine->key_max <= h->settings.key_max)
+		h->settings.key_max = h->plugin->engine->key_max - 1;
 	snprintf(h->dir, sizeof(h->dir), "/tmp/cairn-store-XXXXXX");
 	if (!mkdtemp(h->dir))
 		bail("no folder for a test");

@@ -9,6 +9,7 @@
 #include "files.h"
 #include "loader.h"
 #include "overlay.h"
+#include <sys/stat.h>
 #include "tap.h"
 
 #define KEYS 300
@@ -239,6 +240,10 @@ int main(void)
 		folder_remove(-100, dir);
 		forgets(dir2);
 	}
+	folder_remove(-100, dir);
+	mkdir(dir, 0700);
+	if (find("lmdb"))
+		model("lmdb", dir, false);
 	folder_remove(-100, dir);
 	folder_remove(-100, dir2);
 	loader_free(loader);

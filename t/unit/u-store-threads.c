@@ -212,5 +212,6 @@ int main(void)
 	run("memory", 0);
 	run("leveldb", 2);
 	run("leveldb", 0);
+	run("lmdb", 2);
 	return tap_done();
 }

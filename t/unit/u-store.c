@@ -389,11 +389,11 @@ static void limits(struct house *h)
 	struct cairn_msg *m = calloc(STORE_BULK_KEYS + 1, sizeof(*m));
 
 	memset(key, 0, sizeof(key));
-	memset(key, 'k', STORE_KEY_MAX);
+	memset(key, 'k', h->settings.key_max);
 	is_int(house_put(h, key, "v"), 0, "the longest key");
 	is_str(house_value(h, key), "v", "is read");
 	house_delete(h, key);
-	key[STORE_KEY_MAX] = 'k';
+	key[h->settings.key_max] = 'k';
 	is_int(house_put(h, key, "v"), CAIRN_E_TOO_LARGE, "one byte more is too large");
 	is_int(house_put(h, "", "v"), CAIRN_E_INVALID, "no byte is too small");
 	house_start(h, CAIRN_OP_PATCH);
@@ -789,11 +789,14 @@ int main(void)
 	refused_engines("memory");
 	damaged_records("memory");
 	damaged_records("leveldb");
+	damaged_records("lmdb");
 	run("memory");
 	run("leveldb");
+	run("lmdb");
 	views("memory", 8);
 	views("memory", 0);
 	views("leveldb", 8);
 	views("leveldb", 0);
+	views("lmdb", 8);
 	return tap_done();
 }

@@ -515,5 +515,6 @@ int main(int argc, char **argv)
 	not_empty();
 	salvaged("memory");
 	salvaged("leveldb");
+	salvaged("lmdb");
 	return tap_done();
 }

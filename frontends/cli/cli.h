@@ -159,6 +159,14 @@ long value_read(void *value, void *buffer, size_t len);
 enum cairn_code value_all(struct cli *c, struct value *v, size_t max, char **data, size_t *len);
 void value_close(struct value *v);
 
+/* A whole value in memory. Zero at first; DATA is the holder's to free. */
+struct whole {
+	char *data;
+	size_t len;
+};
+/* Add to the struct whole ARG: for cairn_get_stream. */
+int whole_write(void *arg, const void *data, size_t len);
+
 /* output.c */
 struct column {
 	const char *head;
@@ -322,6 +330,7 @@ VERB(persist);
 VERB(cp);
 VERB(mv);
 VERB(txn);
+VERB(edit);
 VERB(status);
 VERB(health);
 VERB(plugin_list);

@@ -33,26 +33,6 @@ static int sink_write(void *arg, const void *data, size_t len)
 	return s->failed ? -1 : 0;
 }
 
-/* The whole value in memory, for JSON. */
-struct whole {
-	char *data;
-	size_t len;
-};
-
-static int whole_write(void *arg, const void *data, size_t len)
-{
-	struct whole *w = arg;
-	char *p = realloc(w->data, w->len + len + 1);
-
-	if (!p)
-		return -1;
-	if (len)
-		memcpy(p + w->len, data, len);
-	w->data = p;
-	w->len += len;
-	return 0;
-}
-
 /* {"key":…,"revision":…,"value":…} */
 static void show_json(const struct cli *c, struct cairn_slice key, uint64_t revision, const struct whole *w)
 {

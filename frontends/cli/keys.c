@@ -291,6 +291,20 @@ enum cairn_code value_all(struct cli *c, struct value *v, size_t max, char **dat
 	return CAIRN_OK;
 }
 
+int whole_write(void *arg, const void *data, size_t len)
+{
+	struct whole *w = arg;
+	char *p = realloc(w->data, w->len + len + 1);
+
+	if (!p)
+		return -1;
+	if (len)
+		memcpy(p + w->len, data, len);
+	w->data = p;
+	w->len += len;
+	return 0;
+}
+
 void value_close(struct value *v)
 {
 	if (v->close && v->fd >= 0)

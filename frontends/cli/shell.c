@@ -1,5 +1,5 @@
 /*
- * shell: many commands over one connection. On a terminal lines are edited and completed (edit.c). From a
+ * shell: many commands over one connection. On a terminal lines are edited and completed (prompt.c). From a
  * pipe, simple lines (put, del, get of one key) are submitted without waiting; a ring keeps what is under
  * way, and its oldest line is shown first, so the output is in the order of the lines. A line about a key
  * that is under way, and every line of another kind, waits until the ring is empty: so lines about one key
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "cli.h"
-#include "edit.h"
+#include "prompt.h"
 #include "banned.h"
 
 #define RING 100          /* lines under way; a store remembers the results of more */
@@ -272,12 +272,12 @@ static enum cairn_code atomic(struct cli *c)
 
 static void interactive(struct cli *c)
 {
-	struct edit *e = edit_open(c);
+	struct prompt *e = prompt_open(c);
 	struct words w = { 0 };
 	enum cairn_code code;
 	char *line;
 
-	while (e && (line = edit_line(e))) {
+	while (e && (line = prompt_line(e))) {
 		bool end;
 
 		if (!words_split(&w, cairn_str(line)))
@@ -294,7 +294,7 @@ static void interactive(struct cli *c)
 		if (end)
 			break;
 	}
-	edit_close(e);
+	prompt_close(e);
 }
 
 VERB(shell)

@@ -39,6 +39,11 @@ static const struct option watch_options[] = {
 	{ 0 },
 };
 
+static const struct option edit_options[] = {
+	{ "force", 'f', NULL, "also a value that is no text" },
+	{ 0 },
+};
+
 static const struct option history_options[] = {
 	{ "limit", 0, "N", "the newest N versions" },
 	{ 0 },
@@ -600,6 +605,28 @@ const struct verb verbs[] = {
 	  .most = 1,
 	  .operands = { OPERAND_FILE },
 	  .run = verb_txn },
+	{ .name = "edit",
+	  .aliases = "",
+	  .group = "data",
+	  .synopsis = "KEY",
+	  .help = "change a value in an editor",
+	  .page = "The editor is $VISUAL, else $EDITOR, else vi. The value lies in a file that only you can "
+		  "read, and "
+		  "is removed afterwards. What is saved is written if the key is still at the revision that "
+		  "was opened; "
+		  "otherwise it is the error conflict (exit status 3), and the text is kept in that file. A "
+		  "key that is "
+		  "not there is made. Nothing is written when nothing was changed, or when the editor ends "
+		  "with an error. "
+		  "Attributes and expiry stay. A newline that the editor puts behind a value that ended "
+		  "without one is left "
+		  "away.\n\n"
+		  "  cairn edit app/web.conf\n  EDITOR='sed -i s/8080/9090/' cairn edit app/port",
+	  .options = edit_options,
+	  .least = 1,
+	  .most = 1,
+	  .operands = { OPERAND_KEY },
+	  .run = verb_edit },
 	{ .name = "history",
 	  .aliases = "",
 	  .group = "past",

@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include <fcntl.h>
 #include "config.h"
-#include "edit.h"
+#include "prompt.h"
 #include "files.h"
 #include "banned.h"
 
@@ -37,7 +37,7 @@ static char *plain_line(char **line, size_t *room)
 
 #define HISTORY_LINES 1000
 
-struct edit {
+struct prompt {
 	struct cli *c;
 	EditLine *el; /* NULL: plain reading */
 	History *history;
@@ -94,7 +94,7 @@ static size_t word_start(const char *line, size_t n)
 	return 0;
 }
 
-static void list_candidates(const struct edit *e, const struct found *f)
+static void list_candidates(const struct prompt *e, const struct found *f)
 {
 	putchar('\n');
 	for (size_t i = 0; i < f->list.count; i++) {
@@ -105,7 +105,7 @@ static void list_candidates(const struct edit *e, const struct found *f)
 }
 
 /* Put TEXT, quoted, in the place of the DROP characters before the cursor. */
-static void replace(struct edit *e, int drop, const char *text, bool whole)
+static void replace(struct prompt *e, int drop, const char *text, bool whole)
 {
 	char *quoted = NULL;
 	size_t len;
@@ -129,7 +129,7 @@ static unsigned char tab(EditLine *el, int ch)
 	struct words w = { 0 };
 	struct found f = { 0 };
 	unsigned char result = CC_NORM;
-	struct edit *e;
+	struct prompt *e;
 	char *raw;
 
 	(void)ch;
@@ -156,7 +156,7 @@ static unsigned char tab(EditLine *el, int ch)
 }
 
 /* The history's file; it may hold secrets, so it and its folder are the user's alone. */
-static void history_file(struct edit *e)
+static void history_file(struct prompt *e)
 {
 	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
 	int fd;
@@ -182,9 +182,9 @@ static bool plain_terminal(void)
 	return !term || !*term || strcmp(term, "dumb") == 0 || !isatty(STDOUT_FILENO);
 }
 
-struct edit *edit_open(struct cli *c)
+struct prompt *prompt_open(struct cli *c)
 {
-	struct edit *e = calloc(1, sizeof(*e));
+	struct prompt *e = calloc(1, sizeof(*e));
 	HistEvent event;
 
 	if (!e)
@@ -221,7 +221,7 @@ static void interrupted(int number)
 
 /* A line from libedit. Ctrl-C gives the line up, and a new prompt; behind the prompt it ends what runs, as
  * everywhere. */
-static const char *typed_line(struct edit *e, int *n)
+static const char *typed_line(struct prompt *e, int *n)
 {
 	struct sigaction give_up = { .sa_handler = interrupted }, before;
 	const char *line;
@@ -241,7 +241,7 @@ static const char *typed_line(struct edit *e, int *n)
 	return line;
 }
 
-char *edit_line(struct edit *e)
+char *prompt_line(struct prompt *e)
 {
 	const char *line;
 	HistEvent event;
@@ -265,7 +265,7 @@ char *edit_line(struct edit *e)
 	return e->line;
 }
 
-void edit_close(struct edit *e)
+void prompt_close(struct prompt *e)
 {
 	if (!e)
 		return;
@@ -279,23 +279,23 @@ void edit_close(struct edit *e)
 
 #else
 
-struct edit {
+struct prompt {
 	char *line;
 	size_t room;
 };
 
-struct edit *edit_open(struct cli *c)
+struct prompt *prompt_open(struct cli *c)
 {
 	(void)c;
-	return calloc(1, sizeof(struct edit));
+	return calloc(1, sizeof(struct prompt));
 }
 
-char *edit_line(struct edit *e)
+char *prompt_line(struct prompt *e)
 {
 	return plain_line(&e->line, &e->room);
 }
 
-void edit_close(struct edit *e)
+void prompt_close(struct prompt *e)
 {
 	if (e)
 		free(e->line);

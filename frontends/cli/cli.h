@@ -167,6 +167,10 @@ struct whole {
 /* Add to the struct whole ARG: for cairn_get_stream. */
 int whole_write(void *arg, const void *data, size_t len);
 
+/* get.c */
+/* VALUE on standard output, as get shows it. */
+void value_show(const struct cli *c, struct cairn_slice value);
+
 /* output.c */
 struct column {
 	const char *head;

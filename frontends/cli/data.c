@@ -1,185 +1,13 @@
 /*
- * get, put, del, append, stat: one key. Values of any size pass through in pieces, so memory stays small; one
+ * put, del, append: one key. Values of any size pass through in pieces, so memory stays small; one
  * that fits a request costs one round trip. Conditions are guards of the operation itself.
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "cli.h"
 #include "banned.h"
-
-/* Where a value goes. */
-struct sink {
-	const struct cli *c;
-	struct progress progress;
-	char last; /* byte that was written */
-	bool any, failed;
-};
-
-static int sink_write(void *arg, const void *data, size_t len)
-{
-	struct sink *s = arg;
-
-	if (len == 0)
-		return 0;
-	progress_add(&s->progress, len);
-	if (s->c->out_terminal)
-		text_escape(stdout, cairn_slice(data, len), s->c->utf8, TEXT_LINES);
-	else
-		fwrite(data, 1, len, stdout);
-	s->last = ((const char *)data)[len - 1];
-	s->any = true;
-	s->failed = ferror(stdout);
-	return s->failed ? -1 : 0;
-}
-
-/* {"key":…,"revision":…,"value":…} */
-static void show_json(const struct cli *c, struct cairn_slice key, uint64_t revision, const struct whole *w)
-{
-	struct cairn_msg m = { 0 };
-
-	cairn_msg_start(&m, 0);
-	cairn_msg_bytes(&m, CAIRN_F_KEY, key);
-	cairn_msg_u64(&m, CAIRN_F_REVISION, revision);
-	if (w->len <= CAIRN_FIELD_MAX)
-		cairn_msg_bytes(&m, CAIRN_F_VALUE, cairn_slice(w->data, w->len));
-	if (cairn_msg_error(&m))
-		no_memory();
-	out_json(c, cairn_message_fields(cairn_msg_slice(&m)));
-	cairn_msg_free(&m);
-}
-
-static enum cairn_code get_json(struct cli *c, struct cairn_msg *m, struct cairn_slice key,
-				struct cairn_reply *r)
-{
-	struct whole w = { 0 };
-	struct cairn *client = cli_client(c);
-	enum cairn_code code = client ? cairn_get_stream(client, m, whole_write, &w, r) : c->error.code;
-
-	if (code == CAIRN_OK && w.len > CAIRN_FIELD_MAX) {
-		cairn_fail(&c->error, CAIRN_E_TOO_LARGE, "a value of %zu bytes does not fit one line of JSON",
-			   w.len);
-		cairn_hint(&c->error, "without --json it can be of any size");
-		code = CAIRN_E_TOO_LARGE;
-	} else if (code == CAIRN_OK) {
-		show_json(c, key, cairn_field_u64(r->fields, CAIRN_F_REVISION, 0), &w);
-	} else if (client) {
-		c->error = r->error;
-	}
-	free(w.data);
-	return code;
-}
-
-static enum cairn_code get_raw(struct cli *c, struct cairn_msg *m, struct cairn_reply *r)
-{
-	struct sink sink = { .c = c };
-	struct cairn *client = cli_client(c);
-	enum cairn_code code;
-
-	if (!client)
-		return c->error.code;
-	progress_begin(&sink.progress, c, "received", 0);
-	code = cairn_get_stream(client, m, sink_write, &sink, r);
-	progress_end(&sink.progress);
-	if (sink.failed)
-		return CAIRN_OK; /* out_finish says why */
-	if (code != CAIRN_OK)
-		c->error = r->error;
-	else if (c->out_terminal && sink.any && sink.last != '\n')
-		putchar('\n');
-	return code;
-}
-
-/* A key whose value is shown again when it has changed. */
-struct watched {
-	struct cli *c;
-	struct cairn_slice key;
-	uint64_t revision; /* of the value shown; 0: it was not there */
-	bool any;          /* it was looked at */
-};
-
-static enum cairn_code show_value(struct cli *c, struct cairn_slice key, const struct past *past)
-{
-	struct cairn_msg m = { 0 };
-	struct cairn_reply r = { 0 };
-	enum cairn_code code;
-
-	request(c, &m, CAIRN_OP_GET);
-	cairn_msg_bytes(&m, CAIRN_F_KEY, key);
-	past_add(&m, past);
-	code = c->format == FORMAT_JSON ? get_json(c, &m, key, &r) : get_raw(c, &m, &r);
-	cairn_msg_free(&m);
-	cairn_reply_free(&r);
-	return code;
-}
-
-static enum cairn_code show_changed(void *arg)
-{
-	struct watched *w = arg;
-	struct cairn_msg m = { 0 };
-	struct cairn_reply r = { 0 };
-	uint64_t revision;
-	enum cairn_code code;
-
-	request(w->c, &m, CAIRN_OP_GET);
-	cairn_msg_bytes(&m, CAIRN_F_KEY, w->key);
-	cairn_msg_bool(&m, CAIRN_F_META_ONLY, true);
-	code = call(w->c, &m, &r);
-	revision = code ? 0 : cairn_field_u64(r.fields, CAIRN_F_REVISION, 0);
-	cairn_reply_free(&r);
-	if (code == CAIRN_E_NOT_FOUND && (w->revision || !w->any))
-		fprintf(stderr, "cairn: the key is not there%s\n", w->any ? " any more" : " yet");
-	if (!code && revision != w->revision)
-		code = show_value(w->c, w->key, &(struct past){ 0 });
-	w->revision = revision;
-	w->any = true;
-	return code == CAIRN_E_NOT_FOUND ? CAIRN_OK : code; /* gone in between: its change follows */
-}
-
-VERB(get)
-{
-	struct past past = { 0 };
-	struct key k;
-	enum cairn_code code = key_take(c, &a->operand[0], &k);
-
-	if (code == CAIRN_OK)
-		code = past_take(c, a, false, &past);
-	if (code == CAIRN_OK && argument(a, "watch") && past.given)
-		code = cairn_fail(&c->error, CAIRN_E_INVALID,
-				  "the past does not change: --watch shows what is now");
-	if (code == CAIRN_OK && argument(a, "watch"))
-		code = watch_key(c, k.name, show_changed, &(struct watched){ .c = c, .key = k.name });
-	else if (code == CAIRN_OK)
-		code = show_value(c, k.name, &past);
-	key_free(&k);
-	return code;
-}
-
-VERB(stat)
-{
-	struct cairn_msg m = { 0 };
-	struct cairn_reply r = { 0 };
-	struct past past = { 0 };
-	struct key k;
-	enum cairn_code code = key_take(c, &a->operand[0], &k);
-
-	if (code == CAIRN_OK)
-		code = past_take(c, a, false, &past);
-	if (code == CAIRN_OK) {
-		request(c, &m, CAIRN_OP_GET);
-		cairn_msg_bytes(&m, CAIRN_F_KEY, k.name);
-		past_add(&m, &past);
-		cairn_msg_bool(&m, CAIRN_F_META_ONLY, true);
-		code = call(c, &m, &r);
-		if (code == CAIRN_OK && c->format == FORMAT_JSON)
-			out_json(c, r.fields);
-		else if (code == CAIRN_OK)
-			out_facts(c, r.fields);
-	}
-	cairn_reply_free(&r);
-	key_free(&k);
-	return code;
-}
 
 /* The guards that the options of put and del ask for. */
 static void add_guards(struct cairn_msg *m, const struct arguments *a, struct cairn_slice key)
@@ -207,7 +35,6 @@ static void add_guards(struct cairn_msg *m, const struct arguments *a, struct ca
 static void show_write(struct cli *c, const struct arguments *a, struct cairn_slice fields)
 {
 	struct cairn_slice old = { 0 }, value = { 0 };
-	struct sink sink = { .c = c };
 
 	if (c->format == FORMAT_JSON) {
 		out_json(c, fields);
@@ -215,9 +42,7 @@ static void show_write(struct cli *c, const struct arguments *a, struct cairn_sl
 		out_line("revision %llu", (unsigned long long)cairn_field_u64(fields, CAIRN_F_REVISION, 0));
 	} else if (cairn_field_find(fields, CAIRN_F_OLD, &old)) {
 		cairn_field_find(old, CAIRN_F_VALUE, &value);
-		sink_write(&sink, value.data, value.len);
-		if (c->out_terminal && sink.any && sink.last != '\n')
-			putchar('\n');
+		value_show(c, value);
 		if (value.len < cairn_field_u64(old, CAIRN_F_SIZE, value.len))
 			fprintf(stderr, "cairn: the old value has %llu bytes, too many to be returned\n",
 				(unsigned long long)cairn_field_u64(old, CAIRN_F_SIZE, 0));
@@ -232,11 +57,14 @@ static enum cairn_code write_value(struct cli *c, struct cairn_msg *m, struct va
 {
 	struct cairn *client = cli_client(c);
 	struct progress progress;
+	struct stat st;
 	enum cairn_code code;
 
 	if (!client)
 		return c->error.code;
-	progress_begin(&progress, c, "sent", 0);
+	progress_begin(&progress, c, "sent",
+		       v->fd >= 0 && fstat(v->fd, &st) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size
+										   : 0);
 	v->progress = v->fd < 0 ? NULL : &progress;
 	code = cairn_put_stream(client, m, value_read, v, r);
 	progress_end(&progress);

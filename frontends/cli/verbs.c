@@ -27,6 +27,8 @@ static const struct option past_options[] = {
 static const struct option get_options[] = {
 	{ "revision", 0, "N", "as it was at revision N" },
 	{ "at", 0, "TIME", "as it was at that time: 10m (ago), 2026-11-20, 2026-11-20T10:05:00Z" },
+	{ "range", 0, "BYTES",
+	  "only a part: 0-99 the first hundred bytes, 100- what follows, -100 the last" },
 	{ "watch", 'w', NULL, "now, and again after each change, until it is stopped" },
 	{ 0 },
 };

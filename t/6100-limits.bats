@@ -75,6 +75,47 @@ main memory none 1 5 2.0 GiB 1 memory" ] || { cairn volume list; false; }
   cairn get b | cmp - a
 }
 
+@test "append and patch take values of any size, from files and pipes" {
+  start -o volume.engine=memory
+  head -c 3000000 /dev/urandom >a
+  head -c 700001 /dev/urandom >b
+  cairn append k @a >/dev/null
+  cat b | cairn append k - >/dev/null
+  cat a b >want
+  cairn get k | cmp - want
+  cat b | cairn patch k 1234567 - >/dev/null
+  dd if=b of=want bs=1M seek=1234567 oflag=seek_bytes conv=notrunc status=none
+  cairn get k | cmp - want
+  cairn patch k 3700000 @a >/dev/null
+  dd if=a of=want bs=1M seek=3700000 oflag=seek_bytes conv=notrunc status=none
+  cairn get k | cmp - want
+  cairn patch k 10 xyz >/dev/null
+  printf xyz | dd of=want bs=3 seek=10 oflag=seek_bytes conv=notrunc status=none
+  cairn get k | cmp - want
+  run cairn patch nothing 0 x
+  [ "$status" -eq 1 ]
+  run cairn patch k x x
+  [ "$status" -eq 2 ]
+  [ "$(cairn volume stats --json | jq -c '[.bytes, .staged]')" = "[$(stat -c %s want),null]" ]
+  cairn check
+}
+
+@test "a patch with several extents happens as a whole" {
+  start -o volume.engine=memory
+  cairn put k 'hello there, world' >/dev/null
+  ask() { printf '%s\n' "$1" | timeout 10 cairn proxy | jq -c 'select(.id == 1)'; }
+  ask '{"id":1,"op":"patch","args":{"key":"k","extents":[{"offset":0,"value":"HELLO"},{"offset":13,"value":"WORLD!"},{"offset":6,"length":5}]}}'
+  [ "$(cairn get k | tr '\0' .)" = 'HELLO ....., WORLD!' ]
+  [ "$(cairn stat --json k | jq .version)" = 2 ]
+  run ask '{"id":1,"op":"patch","args":{"key":"k","extents":[{"offset":0,"value":"12345"},{"offset":13}]}}'
+  [[ $output == *'"code":"invalid"'* ]] || { echo "$output"; false; }
+  run ask '{"id":1,"op":"patch","args":{"key":"k","size":3,"extents":[{"offset":0,"value":"12345"}]}}'
+  [[ $output == *'"code":"invalid"'* ]] || { echo "$output"; false; }
+  run ask '{"id":1,"op":"patch","args":{"key":"k","extents":[{"offset":0,"value":"1"},{"offset":99999999,"value":"2"}]}}'
+  [[ $output == *'"code":"too-large"'* ]] || { echo "$output"; false; }
+  [ "$(cairn get k | tr '\0' .)" = 'HELLO ....., WORLD!' ]
+}
+
 @test "a mount answers EDQUOT, and df shows the quota" {
   requires_fuse
   start -o volume.engine=memory -o volume.quota=8M

@@ -126,7 +126,9 @@ static enum cairn_code put_upload(struct cairn *c, struct cairn_msg *m, cairn_re
 		return r->code = u.error.code;
 	}
 	cairn_msg_bytes(m, CAIRN_F_UPLOAD, cairn_slice(u.id, sizeof(u.id)));
-	cairn_msg_u64(m, CAIRN_F_SIZE, u.size);
+	if (cairn_message_number(cairn_msg_slice(m)) !=
+	    CAIRN_OP_PATCH) /* which would set the whole value's */
+		cairn_msg_u64(m, CAIRN_F_SIZE, u.size);
 	if (cairn_call(c, m, r) == CAIRN_E_INVALID && !r->error.hint[0])
 		cairn_hint(&r->error,
 			   "pieces that were sent ahead are forgotten after 10 minutes, and by a volatile "

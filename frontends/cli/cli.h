@@ -319,6 +319,7 @@ VERB(get);
 VERB(put);
 VERB(del);
 VERB(append);
+VERB(patch);
 VERB(stat);
 VERB(ls);
 VERB(tree);

@@ -117,31 +117,54 @@ VERB(put)
 	return code;
 }
 
+/* A write of the value WORD to K by M, which says already what is done with it. */
+static enum cairn_code write_part(struct cli *c, const struct arguments *a, struct cairn_msg *m,
+				  const struct key *k, const struct word *word)
+{
+	struct cairn_reply r = { 0 };
+	struct value v = { .fd = -1 };
+	enum cairn_code code = value_take(c, word, false, &v);
+
+	cairn_msg_bytes(m, CAIRN_F_KEY, k->name);
+	if (code == CAIRN_OK)
+		code = write_value(c, m, &v, &r);
+	if (code == CAIRN_OK)
+		show_write(c, a, r.fields);
+	cairn_reply_free(&r);
+	value_close(&v);
+	return code;
+}
+
 VERB(append)
 {
 	struct cairn_msg m = { 0 };
-	struct cairn_reply r = { 0 };
-	struct value v = { .fd = -1 };
 	struct key k = { 0 };
-	char *data = NULL;
-	size_t len = 0;
 	enum cairn_code code = key_take(c, &a->operand[0], &k);
 
+	request(c, &m, CAIRN_OP_APPEND);
 	if (code == CAIRN_OK)
-		code = value_take(c, &a->operand[1], argument(a, "value") != NULL, &v);
-	if (code == CAIRN_OK)
-		code = value_all(c, &v, COMMAND_ROOM, &data, &len);
+		code = write_part(c, a, &m, &k, &a->operand[1]);
+	cairn_msg_free(&m);
+	key_free(&k);
+	return code;
+}
+
+VERB(patch)
+{
+	struct cairn_msg m = { 0 };
+	struct key k = { 0 };
+	uint64_t offset;
+	enum cairn_code code = key_take(c, &a->operand[0], &k);
+
+	if (code == CAIRN_OK && !text_number(a->operand[1].text, &offset))
+		code = cairn_fail(&c->error, CAIRN_E_INVALID,
+				  "patch: '%.100s' is no offset: a number of bytes", a->operand[1].text);
+	request(c, &m, CAIRN_OP_PATCH);
 	if (code == CAIRN_OK) {
-		request(c, &m, CAIRN_OP_APPEND);
-		cairn_msg_bytes(&m, CAIRN_F_KEY, k.name);
-		cairn_msg_bytes(&m, CAIRN_F_VALUE, cairn_slice(data, len));
-		code = call(c, &m, &r);
+		cairn_msg_u64(&m, CAIRN_F_OFFSET, offset);
+		code = write_part(c, a, &m, &k, &a->operand[2]);
 	}
-	if (code == CAIRN_OK)
-		show_write(c, a, r.fields);
-	free(data);
-	cairn_reply_free(&r);
-	value_close(&v);
+	cairn_msg_free(&m);
 	key_free(&k);
 	return code;
 }

@@ -520,12 +520,27 @@ const struct verb verbs[] = {
 	  .group = "data",
 	  .synopsis = "KEY VALUE\nKEY @FILE\nKEY -",
 	  .help = "add to the end of a value",
-	  .page = "The key is made where it is not there. What is added goes in as one step, so it has at "
-		  "most 240 KiB.",
+	  .page = "The key is made where it is not there. What is added appears as a whole, however long it "
+		  "is.\n\n"
+		  "  tail -n 100 app.log | cairn append log/app -",
 	  .least = 2,
 	  .most = 2,
 	  .operands = { OPERAND_KEY, OPERAND_FILE },
 	  .run = verb_append },
+	{ .name = "patch",
+	  .aliases = "",
+	  .group = "data",
+	  .synopsis = "KEY OFFSET VALUE\nKEY OFFSET @FILE\nKEY OFFSET -",
+	  .help = "overwrite a part of a value",
+	  .page = "The bytes from OFFSET on are those of VALUE afterwards, all at once; the others stay. "
+		  "Where "
+		  "they reach behind the end of the value it grows; bytes between its end and OFFSET are "
+		  "zero.\n\n"
+		  "  cairn patch disk.img 1048576 @block",
+	  .least = 3,
+	  .most = 3,
+	  .operands = { OPERAND_KEY, OPERAND_NONE, OPERAND_FILE },
+	  .run = verb_patch },
 	{ .name = "incr",
 	  .aliases = "increment",
 	  .group = "data",

@@ -430,6 +430,61 @@ static enum cairn_code model_edit(struct model *m, struct cairn_slice fields, st
 	return CAIRN_OK;
 }
 
+/* A patch with extents, one after another. */
+static enum cairn_code model_extents(struct model *m, struct cairn_slice fields, const struct item *i,
+				     struct bytes *upload)
+{
+	uint64_t size = cairn_field_u64(fields, CAIRN_F_SIZE, UINT64_MAX), most = i->value->len;
+	struct bytes *now = bytes_new(NULL, MODEL_VALUE_LIMIT);
+	struct cairn_slice rest = fields, item, b;
+	enum cairn_code code = CAIRN_OK;
+	unsigned f, uploads = 0;
+	bool has_upload = cairn_field_find(fields, CAIRN_F_UPLOAD, &b);
+
+	while (cairn_field_next(&rest, &f, &item) == 0 && f)
+		uploads += f == CAIRN_F_EXTENT && !cairn_field_find(item, CAIRN_F_VALUE, &b) &&
+			!cairn_field_find(item, CAIRN_F_LENGTH, &b);
+	if (uploads != has_upload || cairn_field_find(fields, CAIRN_F_VALUE, &b) ||
+	    cairn_field_find(fields, CAIRN_F_OFFSET, &b))
+		code = CAIRN_E_INVALID;
+	for (int check = 1; check >= 0 && !code; check--) {
+		uint64_t cut = size < i->value->len ? size : i->value->len;
+
+		memcpy(now->data, i->value->data, cut);
+		for (rest = fields; !code && cairn_field_next(&rest, &f, &item) == 0 && f;) {
+			uint64_t offset = cairn_field_u64(item, CAIRN_F_OFFSET, 0), n;
+			struct cairn_slice value;
+
+			if (f != CAIRN_F_EXTENT)
+				continue;
+			n = cairn_field_u64(item, CAIRN_F_LENGTH, 0);
+			if (!cairn_field_find(item, CAIRN_F_VALUE, &value))
+				value = cairn_slice(NULL, n);
+			if (!value.data && !cairn_field_find(item, CAIRN_F_LENGTH, &b))
+				value = cairn_slice(upload->data, upload->len);
+			if (check && value.len &&
+			    (offset > MODEL_VALUE_LIMIT || offset + value.len > MODEL_VALUE_LIMIT))
+				code = CAIRN_E_TOO_LARGE;
+			else if (check && value.len && offset + value.len > size)
+				code = CAIRN_E_INVALID;
+			if (value.len && offset + value.len > most)
+				most = offset + value.len;
+			if (!check && value.data && value.len)
+				memcpy(now->data + offset, value.data, value.len);
+			else if (!check && value.len)
+				memset(now->data + offset, 0, value.len);
+		}
+	}
+	most = size != UINT64_MAX ? size : most;
+	if (!code && most > MODEL_VALUE_LIMIT)
+		code = CAIRN_E_TOO_LARGE;
+	bytes_drop(upload);
+	if (code)
+		return bytes_drop(now), code;
+	now->len = most;
+	return model_edit(m, fields, now, 0, most);
+}
+
 static enum cairn_code model_append(struct model *m, struct cairn_slice fields)
 {
 	struct item *i = model_find(m, field_of(fields, CAIRN_F_KEY));
@@ -453,6 +508,8 @@ static enum cairn_code model_patch(struct model *m, struct cairn_slice fields)
 	code = model_given(m, fields, false, &bytes);
 	if (code)
 		return bytes_drop(bytes), code;
+	if (cairn_field_find(fields, CAIRN_F_EXTENT, &size))
+		return model_extents(m, fields, i, bytes);
 	length = i->value->len;
 	if (bytes->len && offset + bytes->len > length)
 		length = offset + bytes->len;

@@ -182,6 +182,31 @@ static void add_expiry(struct cairn_msg *m)
 		cairn_msg_bool(m, CAIRN_F_KEEP_EXPIRY, true);
 }
 
+/* Some extents; offsets are at the edges of chunks more often than by chance. */
+static void add_extents(struct cairn_msg *m)
+{
+	bool upload = draw(2);
+
+	if (upload)
+		add_upload(m, draw(3));
+	for (uint64_t n = draw(4) + upload; n; n--) {
+		size_t mark = cairn_msg_open(m, CAIRN_F_EXTENT);
+
+		cairn_msg_u64(m, CAIRN_F_OFFSET,
+			      draw(3) ? draw(draw(3) ? 400000 : 20000)
+				      : draw(4) * 131072 + draw(3) - draw(2));
+		if (upload && (n == 1 || draw(30) == 0))
+			;
+		else if (draw(2))
+			add_value(m, 100000);
+		else
+			cairn_msg_u64(m, CAIRN_F_LENGTH, draw(draw(2) ? 300000 : 1000));
+		cairn_msg_close(m, mark);
+	}
+	if (draw(3) == 0)
+		cairn_msg_u64(m, CAIRN_F_SIZE, draw(draw(3) ? 700000 : 20000));
+}
+
 static void add_arguments(struct cairn_msg *m, unsigned op, struct model *model)
 {
 	bool tree = op == CAIRN_OP_MOVE_PREFIX || op == CAIRN_OP_COPY_PREFIX ||
@@ -207,7 +232,9 @@ static void add_arguments(struct cairn_msg *m, unsigned op, struct model *model)
 		add_revision(m, model);
 	if (op == CAIRN_OP_PUT || op == CAIRN_OP_APPEND)
 		add_content(m);
-	if (op == CAIRN_OP_PATCH) {
+	if (op == CAIRN_OP_PATCH && draw(3) == 0) {
+		add_extents(m);
+	} else if (op == CAIRN_OP_PATCH) {
 		if (draw(4))
 			cairn_msg_u64(m, CAIRN_F_OFFSET, draw(draw(3) ? 200000 : 20000));
 		if (draw(4))

@@ -784,6 +784,69 @@ static void views(const char *engine, uint64_t versions)
 	house_close(&h);
 }
 
+/* Rows whose key begins with TAG. */
+static unsigned rows_of(struct house *h, char tag)
+{
+	char from[1] = { tag }, to[1] = { (char)(tag + 1) };
+	struct cairn_slice key = { 0 }, value;
+	unsigned n = 0;
+	void *it;
+
+	if (h->engine.ops.iter_open(h->engine.handle, NULL, cairn_slice(from, 1), cairn_slice(to, 1), 0,
+				    &it) < 0)
+		bail("no iterator");
+	while (h->engine.ops.iter_next(it, &key, &value) == 0 && key.data)
+		n++;
+	h->engine.ops.iter_close(it);
+	return n;
+}
+
+/* Many patches of some hundred KiB at odd places: the value does not fall into small pieces. */
+static void many_patches(void)
+{
+	const size_t size = 4 << 20;
+	struct store_settings settings = house_settings;
+	struct cairn_slice value;
+	unsigned char *want = malloc(size);
+	struct house h;
+	bool same = true;
+
+	settings.history = 0;
+	if (!house_open_with(&h, "memory", &settings))
+		return;
+	house_put(&h, "p", "");
+	house_start(&h, CAIRN_OP_PATCH);
+	cairn_msg_text(&h.command, CAIRN_F_KEY, "p");
+	cairn_msg_u64(&h.command, CAIRN_F_SIZE, size);
+	house_apply(&h);
+	is_int(rows_of(&h, 'b'), 1, "zeros of a long value are one chunk");
+	memset(want, 0, size);
+	for (unsigned i = 0; i < 300; i++) {
+		size_t offset = i * 7919993u % (size - 300000), n = 131073 + i * 104729u % 131000;
+
+		stage(&h, "patch of the mid", 0, i, STORE_CHUNK);
+		stage(&h, "patch of the mid", 1, i + STORE_CHUNK, n - STORE_CHUNK);
+		fill(want + offset, i, n);
+		house_start(&h, CAIRN_OP_PATCH);
+		cairn_msg_text(&h.command, CAIRN_F_KEY, "p");
+		cairn_msg_u64(&h.command, CAIRN_F_OFFSET, offset);
+		cairn_msg_bytes(&h.command, CAIRN_F_UPLOAD, cairn_str("patch of the mid"));
+		if (house_apply(&h))
+			bail("a patch is refused: %s", h.error.message);
+	}
+	for (size_t at = 0; at < size; at += CAIRN_PAYLOAD_MAX)
+		same &= !get_range(&h, "p", at, CAIRN_PAYLOAD_MAX, 0, &value) &&
+			memcmp(value.data, want + at, CAIRN_PAYLOAD_MAX) == 0;
+	ok(same, "300 patches are all there");
+	ok(rows_of(&h, 'b') <= 64, "and the value has at most twice as many chunks as it needs: %u",
+	   rows_of(&h, 'b'));
+	is_int(store_check_rows(h.store, &h.error), 0, "all of them held as often as they should be");
+	house_delete(&h, "p");
+	is_int(rows_of(&h, 'b') + rows_of(&h, 'n'), 0, "and with the key they go");
+	house_close(&h);
+	free(want);
+}
+
 int main(void)
 {
 	refused_engines("memory");
@@ -793,6 +856,7 @@ int main(void)
 	run("memory");
 	run("leveldb");
 	run("lmdb");
+	many_patches();
 	views("memory", 8);
 	views("memory", 0);
 	views("leveldb", 8);

@@ -1,34 +1,54 @@
 /*
- * Changing a part of a value: append and patch. A value that stays short is built anew; of a longer one only
- * the chunks that the change touches are written: the last one grows in place where nobody else has grown it,
- * others are replaced.
+ * Changing a part of a value that is a list of chunks. The last chunk grows in place where nobody else has
+ * grown it; bytes that are overwritten cost the chunks that they touch; chunks that were staged are put into
+ * the list as they are, and at most one chunk at each end of the place is written anew. What was put together
+ * so that two neighbours fit into one chunk becomes one, so a list is never longer than twice its shortest
+ * form.
+ *
+ * Who holds what: an entry that came with the old value is held by that; one that is OWNED is held for this
+ * list alone. At the end, old ones that stand at another place than they did are held once more, since
+ * whatever replaces the old record compares the two lists place by place.
  */
-#include "content.h"
+#include "edit.h"
 #include "banned.h"
 
-struct edit {
-	struct work *w;
-	const struct record *old;
-	struct pieces list; /* the value so far; held */
-	uint64_t length;    /* of the value so far */
-};
-
-/* Entry I becomes P. What stood there is released, unless it is the old record's: that is done when it is
- * replaced. */
-static enum cairn_code replace_entry(struct edit *e, size_t i, struct piece p)
+static enum cairn_code add(struct edit *e, struct piece p, bool owned)
 {
-	struct piece was = e->list.at[i];
-	bool is_old = i < pieces_count(e->old->chunks) && pieces_entry(e->old->chunks, i).chunk == was.chunk;
+	if (e->count == e->cap) {
+		size_t cap = e->cap ? e->cap * 2 : 16;
+		struct entry *at = view_alloc(e->w->s, cap * sizeof(*at));
 
-	e->list.at[i] = p;
-	return is_old || was.chunk == p.chunk ? CAIRN_OK : chunk_release(e->w, &was);
+		if (!at)
+			return work_stopped(e->w);
+		if (e->count)
+			memcpy(at, e->at, e->count * sizeof(*at));
+		e->at = at;
+		e->cap = cap;
+	}
+	e->at[e->count++] = (struct entry){ p, owned };
+	return CAIRN_OK;
+}
+
+/* The list does not hold ENTRY any more. */
+static enum cairn_code let_go(struct edit *e, const struct entry *entry)
+{
+	return entry->owned ? chunk_release(e->w, &entry->p) : CAIRN_OK;
+}
+
+/* Entry I becomes the new chunk P. */
+static enum cairn_code replace(struct edit *e, size_t i, struct piece p)
+{
+	struct entry was = e->at[i];
+
+	e->at[i] = (struct entry){ p, true };
+	return let_go(e, &was);
 }
 
 /* Fill the last chunk up with MORE, in place where its row ends where our entry ends. */
 static enum cairn_code grow_last(struct edit *e, struct cairn_slice more)
 {
-	size_t i = e->list.count - 1;
-	struct piece p = e->list.at[i];
+	size_t i = e->count - 1;
+	struct piece p = e->at[i].p;
 	struct cairn_slice was, bytes;
 	enum cairn_code code = chunk_load(e->w, &p, &was);
 	unsigned char *out;
@@ -41,43 +61,52 @@ static enum cairn_code grow_last(struct edit *e, struct cairn_slice more)
 	memcpy(out, was.data, p.length);
 	memcpy(out + p.length, more.data, more.len);
 	bytes = cairn_slice(out, p.length + more.len);
-	if (was.len == p.length) {
-		code = chunk_rewrite(e->w, &p, bytes);
-		p.length = (uint32_t)bytes.len;
-		p.hash = hash_bytes(bytes);
-	} else {
-		code = chunk_new(e->w, bytes, &p);
-	}
 	e->length += more.len;
-	return code ? code : replace_entry(e, i, p);
+	if (was.len != p.length) {
+		code = chunk_new(e->w, bytes, &p);
+		return code ? code : replace(e, i, p);
+	}
+	e->at[i].p.length = (uint32_t)bytes.len;
+	e->at[i].p.hash = hash_bytes(bytes);
+	return chunk_rewrite(e->w, &p, bytes);
 }
 
-static enum cairn_code edit_append(struct edit *e, struct cairn_slice bytes)
+enum cairn_code edit_append(struct edit *e, struct cairn_slice bytes)
 {
 	uint64_t max = e->w->s->meta.chunk_max;
 	enum cairn_code code = CAIRN_OK;
 
 	while (bytes.len && !code) {
-		uint64_t room = e->list.count ? max - e->list.at[e->list.count - 1].length : 0;
-		size_t n = room ? room : max;
+		uint64_t last = e->count ? e->at[e->count - 1].p.length : max;
+		size_t n = last < max ? max - last : max;
 		struct piece p;
 
 		n = n < bytes.len ? n : bytes.len;
-		if (room) {
+		if (last < max) {
 			code = grow_last(e, cairn_slice(bytes.data, n));
 		} else {
 			code = chunk_new(e->w, cairn_slice(bytes.data, n), &p);
 			e->length += n;
 			if (!code)
-				code = pieces_add(e->w, &e->list, p);
+				code = add(e, p, true);
 		}
 		bytes = cairn_slice((const char *)bytes.data + n, bytes.len - n);
 	}
 	return code;
 }
 
-/* Add N zero bytes; whole chunks of them are one chunk that the list holds several times. */
-static enum cairn_code edit_zeros(struct edit *e, uint64_t n)
+/* A chunk of N zeros that nobody holds yet. */
+static enum cairn_code new_zeros(struct edit *e, uint64_t n, struct piece *p)
+{
+	unsigned char *zeros = view_alloc(e->w->s, n);
+
+	if (!zeros)
+		return work_stopped(e->w);
+	memset(zeros, 0, n);
+	return chunk_new(e->w, cairn_slice(zeros, n), p);
+}
+
+enum cairn_code edit_zeros(struct edit *e, uint64_t n)
 {
 	uint64_t max = e->w->s->meta.chunk_max, room;
 	struct piece zero = { 0 };
@@ -90,47 +119,52 @@ static enum cairn_code edit_zeros(struct edit *e, uint64_t n)
 	if (!zeros)
 		return work_stopped(e->w);
 	memset(zeros, 0, n < max ? n : max);
-	room = e->list.count ? max - e->list.at[e->list.count - 1].length : 0;
+	room = e->count ? max - e->at[e->count - 1].p.length : 0;
 	room = room < n ? room : n;
 	code = edit_append(e, cairn_slice(zeros, room));
 	for (n -= room; n >= max && !code; n -= max) {
 		code = zero.chunk ? chunk_hold(e->w, &zero) : chunk_new(e->w, cairn_slice(zeros, max), &zero);
 		if (!code)
-			code = pieces_add(e->w, &e->list, zero);
+			code = add(e, zero, true);
 		e->length += max;
 	}
 	return code ? code : edit_append(e, cairn_slice(zeros, n));
 }
 
-/* Cut the value to LENGTH bytes, fewer than it has. */
-static enum cairn_code edit_truncate(struct edit *e, uint64_t length)
+/* Only the first LENGTH bytes of entry I stay, fewer than it has. */
+static enum cairn_code cut(struct edit *e, size_t i, uint64_t length)
 {
-	uint64_t start = e->length;
-	struct piece *last;
+	struct piece *p = &e->at[i].p;
 	struct cairn_slice bytes;
-	enum cairn_code code;
+	enum cairn_code code = chunk_load(e->w, p, &bytes);
 
-	while (e->list.count && start - e->list.at[e->list.count - 1].length >= length)
-		start -= e->list.at[--e->list.count].length;
-	e->length = length;
-	if (!e->list.count)
-		return CAIRN_OK;
-	last = &e->list.at[e->list.count - 1];
-	start -= last->length;
-	code = chunk_load(e->w, last, &bytes);
-	last->length = (uint32_t)(length - start);
+	p->length = (uint32_t)length;
 	if (!code)
-		last->hash = hash_bytes(cairn_slice(bytes.data, last->length));
+		p->hash = hash_bytes(cairn_slice(bytes.data, length));
 	return code;
 }
 
-/* Overwrite bytes that are there. */
-static enum cairn_code edit_write(struct edit *e, uint64_t offset, struct cairn_slice bytes)
+enum cairn_code edit_truncate(struct edit *e, uint64_t length)
+{
+	uint64_t start = e->length;
+	enum cairn_code code = CAIRN_OK;
+
+	while (!code && e->count && start - e->at[e->count - 1].p.length >= length) {
+		start -= e->at[--e->count].p.length;
+		code = let_go(e, &e->at[e->count]);
+	}
+	e->length = length;
+	if (code || !e->count || start == length)
+		return code;
+	return cut(e, e->count - 1, length - (start - e->at[e->count - 1].p.length));
+}
+
+enum cairn_code edit_write(struct edit *e, uint64_t offset, struct cairn_slice bytes)
 {
 	uint64_t start = 0;
 
-	for (size_t i = 0; i < e->list.count && bytes.len; i++) {
-		struct piece p = e->list.at[i];
+	for (size_t i = 0; i < e->count && bytes.len; i++) {
+		struct piece p = e->at[i].p;
 		uint64_t from = offset - start, n;
 		struct cairn_slice was;
 		unsigned char *out;
@@ -150,7 +184,7 @@ static enum cairn_code edit_write(struct edit *e, uint64_t offset, struct cairn_
 		memcpy(out + from, bytes.data, n);
 		code = chunk_new(e->w, cairn_slice(out, p.length), &p);
 		if (!code)
-			code = replace_entry(e, i, p);
+			code = replace(e, i, p);
 		if (code)
 			return code;
 		offset += n;
@@ -159,8 +193,148 @@ static enum cairn_code edit_write(struct edit *e, uint64_t offset, struct cairn_
 	return CAIRN_OK;
 }
 
-/* Start with the value of OLD as a list of chunks. */
-static enum cairn_code edit_start(struct edit *e, struct work *w, const struct record *old)
+/* Entries I and the next one become one where they fit into a chunk. */
+static enum cairn_code join(struct edit *e, size_t i)
+{
+	struct cairn_slice one, two;
+	struct piece p;
+	unsigned char *out;
+	enum cairn_code code;
+	struct entry *a = &e->at[i], *b = a + 1;
+
+	if (i + 1 >= e->count || a->p.length + (uint64_t)b->p.length > e->w->s->meta.chunk_max)
+		return CAIRN_OK;
+	out = view_alloc(e->w->s, a->p.length + b->p.length);
+	if (!out)
+		return work_stopped(e->w);
+	code = chunk_load(e->w, &a->p, &one);
+	if (!code)
+		code = chunk_load(e->w, &b->p, &two);
+	if (code)
+		return code;
+	memcpy(out, one.data, a->p.length);
+	memcpy(out + a->p.length, two.data, b->p.length);
+	code = chunk_new(e->w, cairn_slice(out, a->p.length + b->p.length), &p);
+	if (!code)
+		code = let_go(e, b);
+	memmove(b, b + 1, (e->count - i - 2) * sizeof(*b));
+	e->count--;
+	return code ? code : replace(e, i, p);
+}
+
+/* A place in the list: the entry with the byte AT of the value, and where that entry starts. */
+static size_t find(const struct edit *e, uint64_t at, uint64_t *start)
+{
+	size_t i = 0;
+
+	for (*start = 0; i < e->count && *start + e->at[i].p.length <= at; i++)
+		*start += e->at[i].p.length;
+	return i;
+}
+
+/* What stays of the entry with the byte END - 1 behind END, as a new chunk; *TAIL is its length. */
+static enum cairn_code keep_tail(struct edit *e, uint64_t end, struct piece *tail)
+{
+	uint64_t start;
+	struct piece p;
+	struct cairn_slice bytes;
+	unsigned char *out;
+	enum cairn_code code;
+	size_t i = find(e, end, &start);
+
+	*tail = (struct piece){ 0 };
+	if (start == end || i == e->count)
+		return CAIRN_OK;
+	p = e->at[i].p;
+	out = view_alloc(e->w->s, p.length - (end - start));
+	if (!out)
+		return work_stopped(e->w);
+	code = chunk_load(e->w, &p, &bytes);
+	if (code)
+		return code;
+	memcpy(out, (const char *)bytes.data + (end - start), p.length - (end - start));
+	return chunk_new(e->w, cairn_slice(out, p.length - (end - start)), tail);
+}
+
+/* Where the entries from OFFSET to END go away, COUNT new ones and perhaps a TAIL come. */
+static enum cairn_code exchange(struct edit *e, size_t first, size_t last, const struct piece *pieces,
+				size_t count, const struct piece *tail)
+{
+	size_t more = count + (tail->length != 0), rest = e->count - last;
+	struct entry *at = view_alloc(e->w->s, (first + more + rest) * sizeof(*at));
+	enum cairn_code code = CAIRN_OK;
+
+	if (!at)
+		return work_stopped(e->w);
+	for (size_t i = first; i < last && !code; i++)
+		code = let_go(e, &e->at[i]);
+	if (first)
+		memcpy(at, e->at, first * sizeof(*at));
+	for (size_t i = 0; i < count; i++)
+		at[first + i] = (struct entry){ pieces[i], true };
+	if (tail->length)
+		at[first + count] = (struct entry){ *tail, true };
+	if (rest)
+		memcpy(at + first + more, e->at + last, rest * sizeof(*at));
+	e->at = at;
+	e->count = e->cap = first + more + rest;
+	return code;
+}
+
+enum cairn_code edit_splice(struct edit *e, uint64_t offset, const struct piece *pieces, size_t count,
+			    uint64_t length)
+{
+	uint64_t end = offset + length < e->length ? offset + length : e->length, start, unused;
+	struct piece tail;
+	enum cairn_code code = keep_tail(e, end, &tail);
+	size_t first, last;
+	bool head;
+
+	if (code)
+		return code;
+	first = find(e, offset, &start);
+	head = offset > start;
+	last = find(e, end, &unused);
+	if (tail.length)
+		last++;
+	if (head)
+		code = cut(e, first++, offset - start);
+	if (!code)
+		code = exchange(e, first, last > first ? last : first, pieces, count, &tail);
+	e->length = offset + length > e->length ? offset + length : e->length;
+	/* From behind, so that the places before stay what they are. */
+	if (!code && tail.length)
+		code = join(e, first + count);
+	if (!code)
+		code = join(e, first + count - 1);
+	if (!code && first)
+		code = join(e, first - 1);
+	if (!code && head && first > 1)
+		code = join(e, first - 2);
+	return code;
+}
+
+enum cairn_code edit_punch(struct edit *e, uint64_t offset, uint64_t length)
+{
+	uint64_t max = e->w->s->meta.chunk_max, count = (length + max - 1) / max;
+	struct piece zero, *pieces = view_alloc(e->w->s, count * sizeof(*pieces));
+	enum cairn_code code = CAIRN_OK;
+
+	if (!pieces)
+		return work_stopped(e->w);
+	for (uint64_t i = 0; i < count && !code; i++) {
+		if (i == 0)
+			code = new_zeros(e, length < max ? length : max, &zero);
+		else if (i + 1 == count && length % max)
+			code = new_zeros(e, length % max, &zero);
+		else
+			code = chunk_hold(e->w, &zero);
+		pieces[i] = zero;
+	}
+	return code ? code : edit_splice(e, offset, pieces, count, length);
+}
+
+enum cairn_code edit_start(struct edit *e, struct work *w, const struct record *old)
 {
 	enum cairn_code code = CAIRN_OK;
 
@@ -168,145 +342,24 @@ static enum cairn_code edit_start(struct edit *e, struct work *w, const struct r
 	if (!old->chunks.len)
 		return edit_append(e, old->content);
 	for (size_t i = 0; i < pieces_count(old->chunks) && !code; i++)
-		code = pieces_add(w, &e->list, pieces_entry(old->chunks, i));
+		code = add(e, pieces_entry(old->chunks, i), false);
 	e->length = old->head.length;
 	return code;
 }
 
-/* What becomes of a value: BYTES stand at OFFSET (zeros before them where it was shorter), and it has LENGTH
- * bytes. */
-struct patch {
-	uint64_t offset, length;
-	struct cairn_slice bytes;
-};
-
-static enum cairn_code patch_short(struct work *w, const struct record *old, const struct patch *p,
-				   struct record *next)
-{
-	unsigned char *out = view_alloc(w->s, p->length);
-	uint64_t keep = old->head.length < p->length ? old->head.length : p->length;
-	enum cairn_code code;
-
-	if (!out)
-		return work_stopped(w);
-	code = content_read(w, old, 0, keep, out);
-	if (code)
-		return code;
-	memset(out + keep, 0, p->length - keep);
-	if (p->bytes.len)
-		memcpy(out + p->offset, p->bytes.data, p->bytes.len);
-	return content_set(w, next, cairn_slice(out, p->length));
-}
-
-static enum cairn_code patch_long(struct work *w, const struct record *old, const struct patch *p,
-				  struct record *next)
-{
-	struct cairn_slice bytes = p->bytes;
-	struct edit e;
-	enum cairn_code code;
-	uint64_t within = 0;
-
-	code = edit_start(&e, w, old);
-	if (!code && e.length > p->length)
-		code = edit_truncate(&e, p->length);
-	if (!code && bytes.len && p->offset < e.length) {
-		within = e.length - p->offset < bytes.len ? e.length - p->offset : bytes.len;
-		code = edit_write(&e, p->offset, cairn_slice(bytes.data, within));
-	} else if (!code && bytes.len) {
-		code = edit_zeros(&e, p->offset - e.length);
-	}
-	if (!code && within < bytes.len)
-		code = edit_append(&e, cairn_slice((const char *)bytes.data + within, bytes.len - within));
-	if (!code && e.length < p->length)
-		code = edit_zeros(&e, p->length - e.length);
-	return code ? code : content_set_pieces(w, next, &e.list, e.length);
-}
-
-static enum cairn_code patch(struct work *w, const struct record *old, const struct patch *p,
-			     struct record *next)
-{
-	return p->length <= w->s->meta.inline_max ? patch_short(w, old, p, next)
-						  : patch_long(w, old, p, next);
-}
-
-/* The bytes that A brings: VALUE, or the whole of UPLOAD, whose length is SIZED by A. */
-static enum cairn_code given_bytes(struct work *w, const struct args *a, bool sized,
-				   struct cairn_slice *bytes)
+enum cairn_code edit_end(struct edit *e, struct record *next)
 {
 	struct pieces list = { 0 };
-	uint64_t size;
-	enum cairn_code code;
+	size_t n = pieces_count(e->old->chunks);
+	enum cairn_code code = CAIRN_OK;
 
-	*bytes = args_bytes(a, CAIRN_F_VALUE);
-	if (!args_has(a, CAIRN_F_UPLOAD))
-		return CAIRN_OK;
-	code = upload_take(w, a, sized, &list, &size);
-	return code ? code : content_gather(w, &list, size, bytes);
-}
+	for (size_t i = 0; i < e->count && !code; i++) {
+		struct piece p = e->at[i].p;
 
-static enum cairn_code edited(struct work *w, const struct live *l, const struct args *a,
-			      const struct patch *p, enum change_kind change)
-{
-	struct record next = live_continue(&l->r);
-	enum cairn_code code = content_fits(w, p->length);
-
-	if (!code)
-		code = patch(w, &l->r, p, &next);
-	if (!code)
-		code = attributes_merge(w, l->r.attributes, args_bytes(a, CAIRN_F_ATTRIBUTES), false,
-					&next.attributes);
-	next.head.flags &= (uint16_t)~RECORD_OPEN;
-	if (!code)
-		code = live_replace(w, l, &next, change);
-	if (code)
-		return code;
-	cairn_msg_u64(w->answer, CAIRN_F_SIZE, next.head.length);
-	cairn_msg_u64(w->answer, CAIRN_F_FILE_ID, next.file_id);
-	cairn_msg_u64(w->answer, CAIRN_F_TIME, w->time_ns);
-	return CAIRN_OK;
-}
-
-/* append makes the key where it is absent, as '>>' does. */
-enum cairn_code op_append(struct work *w, const struct args *a)
-{
-	struct patch p = { 0 };
-	struct live l;
-	enum cairn_code code;
-
-	code = live_load(w, a->body[CAIRN_F_KEY], &l);
-	if (!code)
-		code = given_bytes(w, a, true, &p.bytes);
-	if (code)
-		return code;
-	if (!l.found)
-		l.r = (struct record){ 0 };
-	p.offset = l.r.head.length;
-	p.length = p.offset + p.bytes.len;
-	return edited(w, &l, a, &p, CHANGE_APPEND);
-}
-
-enum cairn_code op_patch(struct work *w, const struct args *a)
-{
-	struct patch p = { .offset = args_u64(a, CAIRN_F_OFFSET, 0) };
-	struct live l;
-	enum cairn_code code;
-
-	code = live_need(w, a->body[CAIRN_F_KEY], &l);
-	if (!code)
-		code = given_bytes(w, a, false, &p.bytes);
-	if (!code && p.bytes.len)
-		code = content_fits(w, p.offset) ? CAIRN_E_TOO_LARGE : CAIRN_OK;
-	if (code)
-		return code;
-	p.length = p.bytes.len && p.offset + p.bytes.len > l.r.head.length ? p.offset + p.bytes.len
-									   : l.r.head.length;
-	if (args_has(a, CAIRN_F_SIZE)) {
-		uint64_t size = cairn_body_u64(a->body[CAIRN_F_SIZE]);
-
-		if (p.bytes.len && p.offset + p.bytes.len > size)
-			return cairn_fail(w->error, CAIRN_E_INVALID,
-					  "the bytes of the patch end behind the size that it sets");
-		p.length = size;
+		if (!e->at[i].owned && (i >= n || pieces_entry(e->old->chunks, i).chunk != p.chunk))
+			code = chunk_hold(e->w, &p);
+		if (!code)
+			code = pieces_add(e->w, &list, p);
 	}
-	return edited(w, &l, a, &p, CHANGE_PATCH);
+	return code ? code : content_set_pieces(e->w, next, &list, e->length);
 }

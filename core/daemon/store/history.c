@@ -81,18 +81,32 @@ static int keep(struct work *w, struct cairn_slice key, const struct record *old
 					    .record = body });
 }
 
-/* Chunks of OLD that NEXT has at the same place are held by both from now on; *HELD are the bytes of the
- * others. */
+/* How many entries at the end of both lists are the same chunks. */
+static size_t common_end(struct cairn_slice a, struct cairn_slice b)
+{
+	size_t n = 0, most = pieces_count(a) < pieces_count(b) ? pieces_count(a) : pieces_count(b);
+
+	while (n < most &&
+	       pieces_entry(a, pieces_count(a) - 1 - n).chunk ==
+		       pieces_entry(b, pieces_count(b) - 1 - n).chunk)
+		n++;
+	return n;
+}
+
+/* Chunks of OLD that NEXT has at the same place are held by both from now on; *HELD are the bytes of those
+ * that it does not have. */
 static enum cairn_code share(struct work *w, const struct record *old, const struct record *next,
 			     uint64_t *held)
 {
-	for (size_t i = 0; i < pieces_count(old->chunks); i++) {
+	size_t n = pieces_count(old->chunks), moved = n - common_end(old->chunks, next->chunks);
+
+	for (size_t i = 0; i < n; i++) {
 		struct piece p = pieces_entry(old->chunks, i);
 		enum cairn_code code = CAIRN_OK;
 
 		if (i < pieces_count(next->chunks) && pieces_entry(next->chunks, i).chunk == p.chunk)
 			code = chunk_hold(w, &p);
-		else
+		else if (i < moved)
 			*held += p.length;
 		if (code)
 			return code;

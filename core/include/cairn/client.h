@@ -114,9 +114,9 @@ enum cairn_code cairn_del(struct cairn *c, const char *volume, struct cairn_slic
 /*
  * Values of any size in constant memory. cairn_put_stream reads the value from READ (which fills at most LEN
  * bytes and returns their number, 0 at the end, -1 on failure), stages what is larger than a command, and
- * writes all of it at once with REQUEST: a put that lacks only value, upload and size. cairn_get_stream hands
- * the value of REQUEST (a get, perhaps of a range) to WRITE in pieces of one revision; WRITE returns 0, or -1
- * to stop. R has the record's facts, its size among them, from the first piece on.
+ * writes all of it at once with REQUEST: a put, append or patch that lacks only value, upload and size.
+ * cairn_get_stream hands the value of REQUEST (a get, perhaps of a range) to WRITE in pieces of one revision;
+ * WRITE returns 0, or -1 to stop. R has the record's facts, its size among them, from the first piece on.
  */
 typedef long cairn_read_fn(void *arg, void *buffer, size_t len);
 typedef int cairn_write_fn(void *arg, const void *data, size_t len);

@@ -182,6 +182,8 @@ enum cairn_type {
 	X(146, HELD, "held", U64, "bytes of commands that the journal keeps for a volume") \
 	X(147, OVERLAY, "overlay", U64, "bytes in memory that a volume's engine has not been given yet") \
 	X(148, FLUSHED, "flushed", U64, "entry up to which a volume's engine has everything on disk") \
+	X(123, EXTENT, "extents", LIST, \
+	  "bytes to overwrite: offset and value, offset and length for zeros, or an offset for the upload") \
 	X(149, STAGED, "staged", U64, "bytes sent ahead and not used yet") \
 	X(150, QUOTA, "quota", U64, "most bytes of live and staged values") \
 	X(151, SHORTENED, "shortened", BOOL, "a repeated command's result, of which not all was kept") \

@@ -31,6 +31,9 @@ conform() { # ENGINE [OPTION]…: its last comment is kept
 
 @test "engine-bitcask conforms" {
   conform bitcask
+  conform bitcask -o cache=0 -o file-size=16K
+  grep -q "^#define HAVE_ZSTD 1" "$CAIRN_BUILD/config.h" || return 0
+  conform bitcask -o compression=yes
 }
 
 @test "every other engine conforms" {

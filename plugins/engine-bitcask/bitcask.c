@@ -18,9 +18,11 @@
 
 #define HINT_STEP ((uint64_t)1 << 20) /* bytes of a data file read at once for its hint */
 
-enum param { FILE_SIZE, MIN_FREE, PARAMS };
+enum param { CACHE, COMPRESSION, FILE_SIZE, MIN_FREE, PARAMS };
 
 static const struct cairn_param bitcask_params[] = {
+	[CACHE] = { "cache", CAIRN_PARAM_SIZE, "8M", false, "memory for entries that were read last" },
+	[COMPRESSION] = { "compression", CAIRN_PARAM_BOOL, "no", false, "compress values with zstd" },
 	[FILE_SIZE] = { "file-size", CAIRN_PARAM_SIZE, "256M", false,
 			"largest data file, 4K to 1G; small volumes have smaller ones" },
 	[MIN_FREE] = { "min-free", CAIRN_PARAM_SIZE, "32M", false,
@@ -31,6 +33,8 @@ static const struct cairn_param bitcask_params[] = {
 static const struct {
 	uint64_t min, max;
 } limits[PARAMS] = {
+	[CACHE] = { 0, SIZE_MAX >> 1 },
+	[COMPRESSION] = { 0, 1 },
 	[FILE_SIZE] = { 4 << 10, 1 << 30 },
 	[MIN_FREE] = { 0, SIZE_MAX >> 1 },
 };
@@ -114,6 +118,8 @@ static void release(struct handle *h)
 	if (h->dir_fd >= 0)
 		sys->close(h->dir_fd);
 	pthread_mutex_destroy(&h->lock);
+	cache_free(h->cache);
+	zip_free(h->zip);
 	free(h->slots);
 	free(h->files);
 	free(h->out);
@@ -132,7 +138,7 @@ static void bitcask_close(void *handle)
 	release(handle);
 }
 
-static struct handle *handle_new(const char *dir)
+static struct handle *handle_new(const char *dir, const struct cairn_value *v)
 {
 	struct handle *h = calloc(1, sizeof(*h));
 
@@ -141,7 +147,14 @@ static struct handle *handle_new(const char *dir)
 	h->dir_fd = -1;
 	h->dir = strdup(dir);
 	h->slots = calloc(BITCASK_SLOTS, sizeof(*h->slots));
-	if (!h->dir || !h->slots || keydir_init(&h->keys)) {
+	h->cache = cache_new(v[CACHE].number);
+	h->zip = zip_new();
+	h->compress = v[COMPRESSION].number;
+	h->file_size = v[FILE_SIZE].number;
+	h->min_free = v[MIN_FREE].number;
+	if (!h->dir || !h->slots || !h->cache || !h->zip || keydir_init(&h->keys)) {
+		cache_free(h->cache);
+		zip_free(h->zip);
 		free(h->slots);
 		free(h->dir);
 		free(h);
@@ -164,13 +177,15 @@ static int bitcask_open(const char *dir, const struct cairn_value *values, void 
 				   (unsigned long long)limits[i].max);
 			return -EINVAL;
 		}
-	h = handle_new(dir);
+	if (values[COMPRESSION].number && !zip_there()) {
+		cairn_fail(error, CAIRN_E_UNSUPPORTED, "parameter compression: this build has no zstd");
+		return -EOPNOTSUPP;
+	}
+	h = handle_new(dir, values);
 	if (!h) {
 		cairn_fail(error, CAIRN_E_INTERNAL, "no memory");
 		return -ENOMEM;
 	}
-	h->file_size = values[FILE_SIZE].number;
-	h->min_free = values[MIN_FREE].number;
 	h->dir_fd = sys->openat(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
 	if (h->dir_fd < 0)
 		r = bitcask_fail(h, error, h->dir_fd, "cannot open the folder");
@@ -204,6 +219,7 @@ static void bitcask_stats(void *handle, cairn_stat_fn *fn, void *arg)
 {
 	struct handle *h = handle;
 	struct versions_guard guard;
+	struct cache_counts cache;
 	struct facts facts;
 	uint64_t keys, pins;
 
@@ -216,12 +232,16 @@ static void bitcask_stats(void *handle, cairn_stat_fn *fn, void *arg)
 	pthread_mutex_lock(&h->lock);
 	facts = h->facts;
 	pthread_mutex_unlock(&h->lock);
+	cache_counts(h->cache, &cache);
 	fn(arg, "keys", "", keys);
 	fn(arg, "disk", "bytes", facts.bytes);
 	fn(arg, "live", "bytes", facts.live);
 	fn(arg, "dead", "bytes", facts.bytes - facts.live);
 	fn(arg, "files", "", facts.files);
 	fn(arg, "directory", "bytes", atomic_load_explicit(&h->keys.versions.memory, memory_order_relaxed));
+	fn(arg, "cache", "bytes", cache.bytes);
+	fn(arg, "cache-hits", "", cache.hits);
+	fn(arg, "cache-misses", "", cache.misses);
 	fn(arg, "snapshots", "", pins);
 	fn(arg, "rotations", "", facts.rotations);
 	fn(arg, "merges", "", facts.merges);

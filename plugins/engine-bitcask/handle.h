@@ -12,8 +12,10 @@
 
 #include <pthread.h>
 #include <cairn/engine.h>
+#include "cache.h"
 #include "keydir.h"
-#include "record.h"
+#include "records.h"
+#include "zip.h"
 
 #define BITCASK_SLOTS 65536 /* data files at the same time, those included that only readers still hold */
 #define BITCASK_NAME 16     /* room for the name of a file */
@@ -63,7 +65,10 @@ struct handle {
 	char *dir; /* owned */
 	int dir_fd;
 	uint64_t file_size, min_free; /* parameters */
+	bool compress;
 	struct keydir keys;
+	struct cache *cache;
+	struct zip *zip;
 	_Atomic(struct file *) *slots; /* BITCASK_SLOTS of them */
 
 	/* The writer's. */

@@ -11,6 +11,7 @@
 #include "sys.h"
 #include "banned.h"
 
+#define PACK_MIN 128               /* shorter values are not compressed */
 #define OUT_KEEP ((size_t)1 << 20) /* bytes of the buffer kept between batches */
 
 int write_reserve(struct handle *h, size_t more)
@@ -69,10 +70,27 @@ static int add_entry(struct handle *h, struct cairn_slice key, size_t value_len,
 	return 0;
 }
 
+/* Compress the LEN bytes at VALUE, the last ones in h->out, in their place. How many they are then; 0 where
+ * it is not worth it. */
+static size_t pack(struct handle *h, unsigned char *value, size_t len)
+{
+	size_t at = (size_t)(value - h->out), n;
+
+	if (!h->compress || len < PACK_MIN || write_reserve(h, len))
+		return 0;
+	value = h->out + at;
+	n = zip_pack(h->zip, cairn_slice(value, len), value + len, len - len / 8);
+	if (n) {
+		memmove(value, value + len, n);
+		h->out_len = at + n;
+	}
+	return n;
+}
+
 static int add_put(struct handle *h, const struct cairn_write *w)
 {
 	struct keydir_place place, old;
-	size_t len = 0, at;
+	size_t len = 0, at, packed;
 	unsigned char *p;
 	int r = check_key(w->key);
 
@@ -86,7 +104,9 @@ static int add_put(struct handle *h, const struct cairn_write *w)
 	for (int i = 0; i < w->iov_count; p += w->iov[i++].iov_len)
 		if (w->iov[i].iov_len)
 			memcpy(p, w->iov[i].iov_base, w->iov[i].iov_len);
-	record_entry_seal(h->out + at, RECORD_PUT, 0, w->key.len, len);
+	packed = pack(h, p - len, len);
+	record_entry_seal(h->out + at, RECORD_PUT, packed ? RECORD_ZSTD : 0, w->key.len,
+			  packed ? packed : len);
 	place = (struct keydir_place){ (uint32_t)(bitcask_active(h)->size + at), (uint32_t)(h->out_len - at),
 				       bitcask_active(h)->slot };
 	r = keydir_put(&h->keys, w->key, place, &old);

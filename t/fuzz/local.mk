@@ -1,7 +1,7 @@
 # Fuzz targets. Each f-NAME.c has a LLVMFuzzerTestOneInput. `make check` runs it over its seeds (seeds/NAME) with
 # main.c; `make fuzz` builds it with clang's libFuzzer, and `make fuzz-run FUZZ_SECONDS=60` runs each for that long.
 # For a new one: a line in FUZZ, its sources in fuzz_NAME, a check program, a seed.
-FUZZ = message logfile table client json record control command folder line stream journal
+FUZZ = message logfile table client json record control command folder line stream journal bitcask
 fuzz_message = %D%/f-message.c core/base/message.c
 fuzz_logfile = %D%/f-logfile.c plugins/engine-leveldb/logfile.c core/base/crc32c.c
 fuzz_table = %D%/f-table.c plugins/engine-leveldb/table.c core/base/crc32c.c
@@ -24,7 +24,8 @@ fuzz_folder = %D%/f-folder.c $(addprefix plugins/engine-leveldb/,folder.c logfil
 	$(addprefix core/base/,crc32c.c errors.c files.c sys.c)
 fuzz_line = %D%/f-line.c frontends/cli/text.c
 fuzz_journal = %D%/f-journal.c $(addprefix core/daemon/journal/,batch.c scan.c) core/base/crc32c.c
-FUZZ_CPPFLAGS = -I$(top_srcdir)/core/daemon/journal $(TEST_CPPFLAGS) -I$(top_srcdir)/frontends/cli -I$(top_srcdir)/core/client -DCAIRN_VERSION='"fuzz"' -I$(top_srcdir)/plugins/engine-leveldb
+fuzz_bitcask = %D%/f-bitcask.c plugins/engine-bitcask/records.c core/base/crc32c.c
+FUZZ_CPPFLAGS = -I$(top_srcdir)/core/daemon/journal $(TEST_CPPFLAGS) -I$(top_srcdir)/frontends/cli -I$(top_srcdir)/core/client -DCAIRN_VERSION='"fuzz"' -I$(top_srcdir)/plugins/engine-leveldb -I$(top_srcdir)/plugins/engine-bitcask
 FUZZ_SECONDS = 60
 
 check_PROGRAMS += %D%/f-message %D%/f-logfile %D%/f-table %D%/f-client %D%/f-command
@@ -72,6 +73,11 @@ TESTS += %D%/f-journal
 t_fuzz_f_journal_SOURCES = %D%/main.c %D%/f-journal.c
 t_fuzz_f_journal_CPPFLAGS = $(FUZZ_CPPFLAGS)
 t_fuzz_f_journal_LDADD = libjournal.la libbase.la
+check_PROGRAMS += %D%/f-bitcask
+TESTS += %D%/f-bitcask
+t_fuzz_f_bitcask_SOURCES = %D%/main.c %D%/f-bitcask.c
+t_fuzz_f_bitcask_CPPFLAGS = $(FUZZ_CPPFLAGS)
+t_fuzz_f_bitcask_LDADD = libbitcask.la libbase.la
 EXTRA_DIST += %D%/seeds
 
 .PHONY: fuzz fuzz-run

@@ -4,7 +4,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include "record.h"
+#include "records.h"
 #include "crc32c.h"
 #include "le.h"
 #include "banned.h"

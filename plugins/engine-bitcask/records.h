@@ -1,6 +1,6 @@
 /* The bytes of engine-bitcask (format.md): heads, batches, entries and hints, read without trust. */
-#ifndef RECORD_H
-#define RECORD_H
+#ifndef RECORDS_H
+#define RECORDS_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -13,3 +13,9 @@ t_unit_u_journal_crash_SOURCES = t/unit/u-journal-crash.c t/lib/simdisk.h
 t_unit_u_journal_crash_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/%D%
 t_unit_u_journal_crash_LDADD = libjournal.la libbase.la
 BATS += t/3020-journal-files.bats t/3030-journal-repair.bats t/3040-durable-memory.bats
+
+# Makes calls of a program fail that it is preloaded into.
+check_LTLIBRARIES += t/lib/failcall.la
+t_lib_failcall_la_SOURCES = t/lib/failcall.c
+t_lib_failcall_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
+BATS += t/8020-failed-calls.bats

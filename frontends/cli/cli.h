@@ -274,6 +274,8 @@ enum cairn_code walk(struct cli *c, const struct range *range, row_fn *fn, void 
 /* Delete all keys of a folder, with PURGE their history as well, in one step where they are few enough, else
  * page by page. */
 enum cairn_code del_folder(struct cli *c, const struct word *w, bool purge);
+/* Remove all keys of FOLDER, which ends in '/', and their history, and say nothing. */
+enum cairn_code folder_purge(struct cli *c, struct cairn_slice folder);
 
 /* upkeep.c */
 /* Run cairnd on the data folder DIR with OPTION and its argument VALUE (NULL: it has none); the file CONFIG,
@@ -362,6 +364,7 @@ VERB(config_list);
 VERB(log_level);
 VERB(metrics);
 VERB(shell);
+VERB(bench);
 VERB(sandbox);
 VERB(proxy);
 VERB(help);

@@ -129,22 +129,21 @@ static enum cairn_code folder_done(struct cli *c, const char *what, struct cairn
 	return CAIRN_OK;
 }
 
-/* Ask for OP on a whole folder, in pages where it is too large and PAGES. */
-static enum cairn_code folder_step(struct cli *c, unsigned op, const struct key *from, const struct key *to,
-				   const char *what)
+/* Ask for OP on a whole folder, in pages where it is too large. */
+static enum cairn_code folder_do(struct cli *c, unsigned op, struct cairn_slice from,
+				 const struct cairn_slice *to, uint64_t *count, uint64_t *revision)
 {
 	struct cairn_msg m = { 0 };
 	struct cairn_reply r = { 0 };
-	uint64_t count = 0, revision = 0;
 	enum cairn_code code;
 
 	request(c, &m, op);
-	cairn_msg_bytes(&m, CAIRN_F_PREFIX, from->name);
+	cairn_msg_bytes(&m, CAIRN_F_PREFIX, from);
 	if (to)
-		cairn_msg_bytes(&m, CAIRN_F_TO, to->name);
+		cairn_msg_bytes(&m, CAIRN_F_TO, *to);
 	code = call(c, &m, &r);
-	count = cairn_field_u64(r.fields, CAIRN_F_COUNT, 0);
-	revision = cairn_field_u64(r.fields, CAIRN_F_REVISION, 0);
+	*count = cairn_field_u64(r.fields, CAIRN_F_COUNT, 0);
+	*revision = cairn_field_u64(r.fields, CAIRN_F_REVISION, 0);
 	if (code == CAIRN_E_TOO_LARGE && op == CAIRN_OP_MOVE_PREFIX)
 		cairn_hint(&c->error, "'cairn cp -r' and then 'cairn del -r' go page by page");
 	else if (code == CAIRN_E_TOO_LARGE && op != CAIRN_OP_MOVE_PREFIX)
@@ -152,9 +151,26 @@ static enum cairn_code folder_step(struct cli *c, unsigned op, const struct key 
 				op == CAIRN_OP_PURGE ? CAIRN_OP_PURGE
 					: to         ? CAIRN_OP_COPY
 						     : CAIRN_OP_DELETE,
-				from->name, to ? &to->name : NULL, &count, &revision);
+				from, to, count, revision);
 	cairn_reply_free(&r);
+	return code;
+}
+
+/* The same, and say how many keys it was; WHAT as for folder_done. */
+static enum cairn_code folder_step(struct cli *c, unsigned op, const struct key *from, const struct key *to,
+				   const char *what)
+{
+	uint64_t count, revision;
+	enum cairn_code code = folder_do(c, op, from->name, to ? &to->name : NULL, &count, &revision);
+
 	return code ? code : folder_done(c, what, from->name, count, revision);
+}
+
+enum cairn_code folder_purge(struct cli *c, struct cairn_slice folder)
+{
+	uint64_t count, revision;
+
+	return folder_do(c, CAIRN_OP_PURGE, folder, NULL, &count, &revision);
 }
 
 enum cairn_code del_folder(struct cli *c, const struct word *w, bool purge)

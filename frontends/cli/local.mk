@@ -6,7 +6,7 @@ libcli_la_SOURCES = %D%/cli.h %D%/run.c %D%/arguments.c %D%/verbs.c %D%/pages.c 
 	%D%/output.c %D%/request.c %D%/keys.c %D%/get.c %D%/data.c %D%/listing.c %D%/folders.c %D%/txn.c %D%/cluster.c \
 	%D%/admin.c %D%/shell.c %D%/complete.c %D%/proxy.c %D%/prompt.c %D%/prompt.h %D%/editor.c \
 	%D%/expiry.c %D%/watch.c %D%/watch.h %D%/runner.c \
-	%D%/snapshot.c %D%/export.c %D%/import.c %D%/upkeep.c %D%/journal.c %D%/programs.c %D%/sandbox.c %D%/keeper.c %D%/keeper.h
+	%D%/snapshot.c %D%/export.c %D%/import.c %D%/upkeep.c %D%/journal.c %D%/bench.c %D%/load.c %D%/load.h %D%/programs.c %D%/sandbox.c %D%/keeper.c %D%/keeper.h
 libcli_la_CPPFLAGS = $(BASE_CPPFLAGS) -I$(top_srcdir)/core/client $(EDIT_CFLAGS)
 bin_cairn_SOURCES = %D%/main.c
 bin_cairn_CPPFLAGS = $(BASE_CPPFLAGS)
@@ -16,7 +16,7 @@ check_PROGRAMS += t/unit/u-cli
 TESTS += t/unit/u-cli
 t_unit_u_cli_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/frontends/cli
 t_unit_u_cli_LDADD = libcli.la libclient.la libjson.la libstream.la libbase.la $(EDIT_LIBS) $(JANSSON_LIBS)
-BATS += t/6090-watch.bats t/6040-snapshot.bats t/6050-export.bats t/6070-upkeep.bats t/6000-cli-data.bats t/6010-cli-show.bats t/6020-cli-shell.bats t/6030-cli-mount.bats t/6060-cli-past.bats t/6100-sandbox.bats t/6110-cairn-bash.bats t/6120-edit.bats t/6130-range-progress.bats
+BATS += t/6090-watch.bats t/6040-snapshot.bats t/6050-export.bats t/6070-upkeep.bats t/6000-cli-data.bats t/6010-cli-show.bats t/6020-cli-shell.bats t/6030-cli-mount.bats t/6060-cli-past.bats t/6100-sandbox.bats t/6110-cairn-bash.bats t/6120-edit.bats t/6130-range-progress.bats t/6140-bench.bats
 
 dist_man_MANS += man/cairn.1
 bashcompletiondir = $(datadir)/bash-completion/completions

@@ -161,6 +161,17 @@ static const struct option shell_options[] = {
 	{ 0 },
 };
 
+static const struct option bench_options[] = {
+	{ "clients", 'c', "N", "how many clients (1)" },
+	{ "in-flight", 0, "N", "how many requests each has under way (1)" },
+	{ "gets", 0, "N", "gets in a hundred requests, the others are puts (50)" },
+	{ "size", 0, "BYTES", "of a value (256); also 64K" },
+	{ "keys", 0, "N", "how many keys (10000)" },
+	{ "duration", 0, "SECONDS", "how long it measures (10); also 500ms, 2m" },
+	{ "count", 'n', "N", "measure N requests, however long that takes" },
+	{ 0 },
+};
+
 static const struct option sandbox_options[] = {
 	{ "nodes", 'n', "N", "how many nodes (1)" },
 	{ "mount", 0, NULL, "mount the volume main at $CAIRN_MOUNT" },
@@ -856,6 +867,30 @@ const struct verb verbs[] = {
 	  .help = "counters and latencies, in the text format of Prometheus",
 	  .page = "",
 	  .run = verb_metrics },
+	{ .name = "bench",
+	  .aliases = "",
+	  .group = "upkeep",
+	  .synopsis = "",
+	  .help = "how fast a node is, as its clients see it",
+	  .page = "Keys of its own, in a folder bench-..., are written first. Then clients, each with a "
+		  "connection, keep "
+		  "as many requests under way as was asked for, and begin another one when one is answered: "
+		  "puts of "
+		  "random bytes and gets, of keys chosen at random. At the end, also when it is interrupted, "
+		  "the keys "
+		  "and their history are removed. The node goes on serving others, who share it with "
+		  "this.\n\n"
+		  "A latency is the time between handing a request to libcairn and having its answer, as a "
+		  "client of the "
+		  "same machine or over ssh sees it. With more than one request under way it includes "
+		  "waiting for one's own "
+		  "other requests. It says nothing about a load that does not wait for answers. Where a "
+		  "client itself was "
+		  "busy most of the time, a line on standard error says so: the figures are those of this "
+		  "program then.\n\n"
+		  "  cairn bench\n  cairn -V stock bench --clients 64 --gets 0 --size 1K --duration 30s",
+	  .options = bench_options,
+	  .run = verb_bench },
 	{ .name = "shell",
 	  .aliases = "",
 	  .group = "other",

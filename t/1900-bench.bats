@@ -24,6 +24,20 @@ setup() { load lib/cairn.bash; }
   [ "$(jq -s 'map(select(.history == 0 and .mallocs_per_put < 0.001 and .mallocs_per_get == 0)) | length' "$cairn_root/raw.json")" -eq 2 ] || { cat "$cairn_root/raw.json"; false; }
 }
 
+@test "bench engines prints each phase of an engine and of the bare library, with ratios" {
+  requires_engine leveldb
+  requires_program jq
+  [ -x "$CAIRN_BUILD/t/bench/engines" ] || skip "the program that measures engines is not built"
+  run "$CAIRN_SOURCE/scripts/bench" engines --engines bare-leveldb,leveldb,memory --keys 2000 --values 100 --seconds 0.05 --build "$CAIRN_BUILD" --json "$cairn_root/raw.json"
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+  for phase in put-sequential put-random overwrite put-synced get-hot scan get-cold; do
+    grep -qE "^ *100 +2000 $phase +bare-leveldb +[0-9]+ " <<<"$output" || { echo "$phase: $output"; false; }
+    grep -qE "^ *100 +2000 $phase +leveldb +[0-9]+ " <<<"$output" || { echo "$phase: $output"; false; }
+  done
+  [ "$(jq -s 'map(select(.phase == "disk-MiB" and .amount > 0)) | length' "$cairn_root/raw.json")" -eq 2 ]
+  [ "$(jq -s 'map(select(.subject == "memory")) | length' "$cairn_root/raw.json")" -eq 6 ]
+}
+
 @test "bench without a known subcommand says how it is used" {
   run "$CAIRN_SOURCE/scripts/bench"
   [ "$status" -eq 2 ]

@@ -1,9 +1,13 @@
-# What scripts/bench runs: a load generator for a node, and the store in one process; built with the tests.
-check_PROGRAMS += %D%/load %D%/store
+# What scripts/bench runs: a load generator for a node, the store in one process, and engines beside the bare libraries; built with the tests.
+check_PROGRAMS += %D%/load %D%/store %D%/engines
 t_bench_load_SOURCES = %D%/load.c
 t_bench_load_CPPFLAGS = $(BASE_CPPFLAGS)
 t_bench_load_LDADD = libbase.la
 t_bench_store_SOURCES = %D%/store.c t/lib/storehouse.h
 t_bench_store_CPPFLAGS = $(TEST_CPPFLAGS)
 t_bench_store_LDADD = libstore.la libloader.la libbase.la
+t_bench_engines_SOURCES = %D%/engines.c %D%/engines.h %D%/bare.c
+t_bench_engines_CPPFLAGS = $(TEST_CPPFLAGS) $(LMDB_CFLAGS)
+t_bench_engines_LDFLAGS = $(AM_LDFLAGS) $(EXPORT_CAIRN)
+t_bench_engines_LDADD = libloader.la libbase.la $(LEVELDB_LIBS) $(LMDB_LIBS) $(ROCKSDB_LIBS)
 BATS += t/1900-bench.bats

@@ -44,7 +44,9 @@ bool lmdb_find_root(struct reader *r)
 
 struct look look_begin(struct handle *h, const struct reader *r, bool wait)
 {
-	struct look l = { .h = h, .r = r, .wait = wait };
+	struct look l = {
+		.h = h, .r = r, .map = r->env->map, .pages = r->pages, .page = r->env->page, .wait = wait
+	};
 	struct timespec now;
 
 	if (!wait) {
@@ -76,9 +78,9 @@ static int bad(struct look *l, uint64_t offset, const char *why)
 static bool is_there(const struct look *l, uint64_t page, uint64_t count)
 {
 	_Atomic uint64_t *known = &l->h->known[page % LMDB_KNOWN];
-	uint64_t want = page << 16 | l->second, bytes = l->r->env->page;
+	uint64_t want = page << 16 | l->second, bytes = l->page;
 	unsigned char there[VALUE_PAGES + 1];
-	uintptr_t from = (uintptr_t)l->r->env->map + page * bytes, to = from + count * bytes;
+	uintptr_t from = (uintptr_t)l->map + page * bytes, to = from + count * bytes;
 
 	if (count == 1 && atomic_load_explicit(known, memory_order_relaxed) == want)
 		return true;
@@ -96,23 +98,22 @@ static bool is_there(const struct look *l, uint64_t page, uint64_t count)
 }
 
 /* Page NUMBER of a leaf or a branch at *P, with COUNT nodes; FROM is the offset that says so. */
-static int page_at(struct look *l, uint64_t number, bool leaf, uint64_t from, const unsigned char **p,
-		   unsigned *count)
+static inline int page_at(struct look *l, uint64_t number, bool leaf, uint64_t from, const unsigned char **p,
+			  unsigned *count)
 {
-	const struct env *env = l->r->env;
 	unsigned lower;
 
-	if (number < 2 || number >= l->r->pages)
+	if (number < 2 || number >= l->pages)
 		return bad(l, from, "it points to a page outside of the file");
 	if (!l->wait && !is_there(l, number, 1))
 		return -EAGAIN;
-	*p = env->map + number * env->page;
+	*p = l->map + number * l->page;
 	lower = le16_get(*p + PAGE_LOWER);
 	if (le64_get(*p) != number ||
 	    (le16_get(*p + PAGE_FLAGS) & ~PAGE_DIRTY) != (leaf ? PAGE_LEAF : PAGE_BRANCH))
-		return bad(l, number * env->page, "it is another page than it should be");
-	if (lower <= PAGE_HEAD || lower > env->page)
-		return bad(l, number * env->page, "the page's bounds are wrong");
+		return bad(l, number * l->page, "it is another page than it should be");
+	if (lower <= PAGE_HEAD || lower > l->page)
+		return bad(l, number * l->page, "the page's bounds are wrong");
 	*count = (lower - PAGE_HEAD) / 2u;
 	return 0;
 }
@@ -120,14 +121,14 @@ static int page_at(struct look *l, uint64_t number, bool leaf, uint64_t from, co
 /* Offset in the file of P, which is in the map. */
 static uint64_t offset_of(const struct look *l, const unsigned char *p)
 {
-	return (uint64_t)(p - l->r->env->map);
+	return (uint64_t)(p - l->map);
 }
 
 /* Node number I of the page P, with its key. */
-static int node_at(struct look *l, const unsigned char *p, unsigned i, const unsigned char **node,
-		   struct cairn_slice *key)
+static inline int node_at(struct look *l, const unsigned char *p, unsigned i, const unsigned char **node,
+			  struct cairn_slice *key)
 {
-	unsigned at = le16_get(p + PAGE_HEAD + 2 * i), bytes = l->r->env->page;
+	unsigned at = le16_get(p + PAGE_HEAD + 2 * i), bytes = l->page;
 
 	if (at + NODE_HEAD > bytes || at + NODE_HEAD + le16_get(p + at + NODE_KEY_LEN) > bytes)
 		return bad(l, offset_of(l, p) + PAGE_HEAD + 2 * i, "a node lies outside of its page");
@@ -142,11 +143,11 @@ static uint64_t child_of(const unsigned char *node)
 }
 
 /* The value of NODE, which stands in the leaf P. */
-static int value_of(struct look *l, const unsigned char *p, const unsigned char *node,
-		    struct cairn_slice *value)
+static inline int value_of(struct look *l, const unsigned char *p, const unsigned char *node,
+			   struct cairn_slice *value)
 {
 	const unsigned char *data = node + NODE_HEAD + le16_get(node + NODE_KEY_LEN);
-	uint64_t len = le32_get(node), bytes = l->r->env->page, page, count;
+	uint64_t len = le32_get(node), bytes = l->page, page, count;
 	bool big = le16_get(node + NODE_FLAGS) & NODE_BIG;
 
 	if (data + (big ? 8 : len) > p + bytes)
@@ -156,15 +157,27 @@ static int value_of(struct look *l, const unsigned char *p, const unsigned char 
 		return 0;
 	page = le64_get(data);
 	count = (PAGE_HEAD + len + bytes - 1) / bytes;
-	if (page < 2 || page >= l->r->pages || count > l->r->pages - page)
+	if (page < 2 || page >= l->pages || count > l->pages - page)
 		return bad(l, offset_of(l, node), "the value lies outside of the file");
-	*value = cairn_slice(l->r->env->map + page * bytes + PAGE_HEAD, len);
+	*value = cairn_slice(l->map + page * bytes + PAGE_HEAD, len);
 	return l->wait || is_there(l, page, count) ? 0 : -EAGAIN;
 }
 
+/* As cairn_slice_cmp, without a call where the first bytes tell. */
+static inline int compare(struct cairn_slice a, struct cairn_slice b)
+{
+	if (a.len >= 8 && b.len >= 8) {
+		uint64_t x = be64_get(a.data), y = be64_get(b.data);
+
+		if (x != y)
+			return x < y ? -1 : 1;
+	}
+	return cairn_slice_cmp(a, b);
+}
+
 /* The first of the COUNT nodes of P, from LOW on, whose key is not below KEY; EXACT: it is KEY. */
-static int search(struct look *l, const unsigned char *p, unsigned low, unsigned count,
-		  struct cairn_slice key, unsigned *found, bool *exact)
+static inline int search(struct look *l, const unsigned char *p, unsigned low, unsigned count,
+			 struct cairn_slice key, unsigned *found, bool *exact)
 {
 	unsigned high = count;
 
@@ -177,7 +190,7 @@ static int search(struct look *l, const unsigned char *p, unsigned low, unsigned
 
 		if (e)
 			return e;
-		order = cairn_slice_cmp(other, key);
+		order = compare(other, key);
 		if (order < 0) {
 			low = middle + 1;
 		} else {
@@ -239,29 +252,35 @@ int map_get(struct look *l, struct cairn_slice key, struct cairn_slice *value)
 
 /* ---- Walking ---- */
 
-/* From LEVEL on down to a leaf: by KEY, or along one EDGE where it is NULL. */
-static int descend(struct cursor *c, unsigned level, const struct cairn_slice *key, bool last, bool *exact)
+/* From LEVEL on down to a leaf: by KEY, or where it is NULL along an edge. */
+static int descend(struct cursor *c, unsigned level, const struct cairn_slice *key, bool last)
 {
 	struct look *l = &c->look;
 	const unsigned char *p, *node;
 	struct cairn_slice other;
 	unsigned count;
+	bool exact;
 	int e;
 
 	for (;; level++) {
 		bool leaf = level + 1 == c->depth;
 		unsigned *at = &c->path[level].node;
 
-		e = page_at(l, c->path[level].page, leaf,
-			    level ? c->path[level - 1].page * l->r->env->page : 0, &p, &count);
+		e = page_at(l, c->path[level].page, leaf, level ? c->path[level - 1].page * l->page : 0, &p,
+			    &count);
 		if (!e && !key)
 			*at = last ? count - 1 : 0;
 		else if (!e && leaf)
-			e = search(l, p, 0, count, *key, at, exact);
+			e = search(l, p, 0, count, *key, at, &exact);
 		else if (!e)
 			e = search_branch(l, p, count, *key, at);
-		if (e || leaf)
+		if (e)
 			return e;
+		if (leaf) {
+			c->leaf = p;
+			c->count = count;
+			return 0;
+		}
 		e = node_at(l, p, *at, &node, &other);
 		if (e)
 			return e;
@@ -269,7 +288,8 @@ static int descend(struct cursor *c, unsigned level, const struct cairn_slice *k
 	}
 }
 
-int cursor_step(struct cursor *c, bool back)
+/* To the leaf behind, or before, the one where C stands. */
+static int leave(struct cursor *c, bool back)
 {
 	struct look *l = &c->look;
 	const unsigned char *p, *node;
@@ -277,32 +297,50 @@ int cursor_step(struct cursor *c, bool back)
 	unsigned count, level;
 	int e;
 
-	for (level = c->depth; level-- > 0;) {
+	for (level = c->depth - 1; level-- > 0;) {
 		unsigned *at = &c->path[level].node;
 
-		e = page_at(l, c->path[level].page, level + 1 == c->depth, 0, &p, &count);
+		e = page_at(l, c->path[level].page, false, 0, &p, &count);
 		if (e)
 			return e;
 		if (back ? *at == 0 : *at + 1 >= count)
 			continue;
 		*at += back ? -1u : 1u;
-		if (level + 1 == c->depth)
-			return 0;
 		e = node_at(l, p, *at, &node, &key);
 		if (e)
 			return e;
 		c->path[level + 1].page = child_of(node);
-		return descend(c, level + 1, NULL, back, NULL);
+		return descend(c, level + 1, NULL, back);
 	}
 	return -ENOENT;
 }
 
-int cursor_seek(struct cursor *c, struct cairn_slice key, bool before)
+static inline int row(struct cursor *c, struct cairn_slice *key, struct cairn_slice *value)
+{
+	const unsigned char *node;
+	int e = node_at(&c->look, c->leaf, c->path[c->depth - 1].node, &node, key);
+
+	return e ? e : value_of(&c->look, c->leaf, node, value);
+}
+
+int cursor_step(struct cursor *c, bool back, struct cairn_slice *key, struct cairn_slice *value)
+{
+	unsigned *at = &c->path[c->depth - 1].node;
+	int e = 0;
+
+	if (back ? *at == 0 : *at + 1 >= c->count)
+		e = leave(c, back);
+	else
+		*at += back ? -1u : 1u;
+	return e ? e : row(c, key, value);
+}
+
+int cursor_seek(struct cursor *c, struct cairn_slice bound, bool before, struct cairn_slice *key,
+		struct cairn_slice *value)
 {
 	struct look *l = &c->look;
-	const unsigned char *p;
-	unsigned count;
-	bool exact;
+	bool end = before && !bound.len;
+	unsigned *at;
 	int e;
 
 	c->depth = l->r->depth;
@@ -310,26 +348,15 @@ int cursor_seek(struct cursor *c, struct cairn_slice key, bool before)
 		return -ENOENT;
 	if (!c->depth || c->depth > LMDB_DEPTH_MAX)
 		return bad(l, 0, "the tree's depth is wrong");
+	at = &c->path[c->depth - 1].node;
 	c->path[0].page = l->r->root;
-	e = descend(c, 0, before && !key.len ? NULL : &key, true, &exact);
-	if (e || (before && !key.len))
+	e = descend(c, 0, end ? NULL : &bound, true);
+	if (e)
 		return e;
-	if (before)
-		return cursor_step(c, true);
-	e = page_at(l, c->path[c->depth - 1].page, true, 0, &p, &count);
-	if (e || c->path[c->depth - 1].node < count)
-		return e;
-	c->path[c->depth - 1].node = count - 1;
-	return cursor_step(c, false);
-}
-
-int cursor_row(struct cursor *c, struct cairn_slice *key, struct cairn_slice *value)
-{
-	const unsigned char *p, *node;
-	unsigned count;
-	int e = page_at(&c->look, c->path[c->depth - 1].page, true, 0, &p, &count);
-
-	if (!e)
-		e = node_at(&c->look, p, c->path[c->depth - 1].node, &node, key);
-	return e ? e : value_of(&c->look, p, node, value);
+	if (before && !end)
+		return cursor_step(c, true, key, value);
+	if (*at < c->count)
+		return row(c, key, value);
+	*at = c->count - 1;
+	return cursor_step(c, false, key, value);
 }

@@ -19,15 +19,20 @@ struct damage {
 struct look {
 	struct handle *h;
 	const struct reader *r;
-	bool wait;       /* for a disk */
+	const unsigned char *map; /* of the reader, as the next two */
+	uint64_t pages;
+	unsigned page;   /* bytes */
 	uint32_t second; /* the time, where it does not wait */
+	bool wait;       /* for a disk */
 	struct damage damage;
 };
 
 /* A place in the tree: a page for each level, and a node in it. */
 struct cursor {
 	struct look look;
-	unsigned depth; /* 0: nowhere */
+	unsigned depth;
+	const unsigned char *leaf; /* the last page of PATH, and how many nodes it has */
+	unsigned count;
 	struct {
 		uint64_t page;
 		unsigned node;
@@ -42,11 +47,10 @@ int look_end(const struct look *l, int e);
 int map_get(struct look *l, struct cairn_slice key, struct cairn_slice *value);
 
 /* To the first row that is not below KEY (with BEFORE: to the last that is below it; an empty KEY then is the
- * end). 0, -ENOENT, -EUCLEAN. */
-int cursor_seek(struct cursor *c, struct cairn_slice key, bool before);
-/* One on, or one back. */
-int cursor_step(struct cursor *c, bool back);
-/* The row where it stands. 0 or -EUCLEAN. */
-int cursor_row(struct cursor *c, struct cairn_slice *key, struct cairn_slice *value);
+ * end), and that row. 0, -ENOENT, -EUCLEAN. */
+int cursor_seek(struct cursor *c, struct cairn_slice bound, bool before, struct cairn_slice *key,
+		struct cairn_slice *value);
+/* The next row, or the one before. */
+int cursor_step(struct cursor *c, bool back, struct cairn_slice *key, struct cairn_slice *value);
 
 #endif

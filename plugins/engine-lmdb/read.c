@@ -168,12 +168,10 @@ int lmdb_iter_step(void *iterator, struct cairn_slice *key, struct cairn_slice *
 	if (atomic_load_explicit(&i->view->cut, memory_order_relaxed))
 		return -ESTALE;
 	if (i->walk == WALK_ON)
-		e = cursor_step(&i->cursor, i->reverse);
+		e = cursor_step(&i->cursor, i->reverse, key, value);
 	else
-		e = cursor_seek(&i->cursor, i->reverse ? i->to : i->from, i->reverse);
+		e = cursor_seek(&i->cursor, i->reverse ? i->to : i->from, i->reverse, key, value);
 	i->walk = WALK_END;
-	if (!e)
-		e = cursor_row(&i->cursor, key, value);
 	if (!e &&
 	    (i->reverse ? cairn_slice_cmp(*key, i->from) >= 0
 			: !i->to.len || cairn_slice_cmp(*key, i->to) < 0)) {

@@ -26,6 +26,7 @@ struct shard {
 };
 
 struct cache {
+	_Atomic size_t rows;    /* in all shards, and those that are about to come in */
 	_Atomic uint64_t stamp; /* changed by the writer only, seen under a shard's lock when it matters */
 	uint64_t seed;
 	size_t shard_max; /* bytes; 0: nothing is kept */
@@ -111,7 +112,7 @@ static struct shard *shard_of(struct cache *c, uint64_t hash)
 	return &c->shards[hash >> 60];
 }
 
-static void unlink_row(struct shard *s, struct row *r)
+static void unlink_row(struct cache *c, struct shard *s, struct row *r)
 {
 	struct row **at = &s->buckets[r->hash & (s->bucket_count - 1)];
 
@@ -122,6 +123,7 @@ static void unlink_row(struct shard *s, struct row *r)
 	r->older->newer = r->newer;
 	s->rows--;
 	s->bytes -= row_bytes(r);
+	atomic_fetch_sub_explicit(&c->rows, 1, memory_order_relaxed);
 	row_put(r);
 }
 
@@ -133,7 +135,7 @@ void cache_free(struct cache *c)
 		struct shard *s = &c->shards[i];
 
 		while (s->rows)
-			unlink_row(s, s->ring.newer);
+			unlink_row(c, s, s->ring.newer);
 		free(s->buckets);
 		pthread_mutex_destroy(&s->lock);
 	}
@@ -190,13 +192,13 @@ static void grow(struct shard *s)
 }
 
 /* Give up rows until S is within MAX bytes. */
-static void shrink(struct shard *s, size_t max)
+static void shrink(struct cache *c, struct shard *s, size_t max)
 {
 	while (s->bytes > max) {
 		struct row *r = s->ring.newer;
 
 		if (!r->used) {
-			unlink_row(s, r);
+			unlink_row(c, s, r);
 			continue;
 		}
 		r->used = false; /* a second chance: to the newest end */
@@ -209,17 +211,13 @@ static void shrink(struct shard *s, size_t max)
 	}
 }
 
-/* Put R (one more holder: the cache) in its shard S, in the place of a row with its key. S is locked. */
-static void insert(struct cache *c, struct shard *s, struct row *r)
+/* Put R (one more holder: the cache) in its shard S, which is locked and has no row with its key. */
+static bool insert(struct cache *c, struct shard *s, struct row *r)
 {
-	struct row *old = lookup(s, r->hash, cairn_slice(r->key, r->key_len));
-
-	if (old)
-		unlink_row(s, old);
 	if (s->rows >= s->bucket_count)
 		grow(s);
 	if (!s->bucket_count)
-		return;
+		return false;
 	atomic_fetch_add_explicit(&r->holders, 1, memory_order_relaxed);
 	r->next = s->buckets[r->hash & (s->bucket_count - 1)];
 	s->buckets[r->hash & (s->bucket_count - 1)] = r;
@@ -229,7 +227,8 @@ static void insert(struct cache *c, struct shard *s, struct row *r)
 	s->ring.older = r;
 	s->rows++;
 	s->bytes += row_bytes(r);
-	shrink(s, c->shard_max);
+	shrink(c, s, c->shard_max);
+	return true;
 }
 
 /* Rows larger than a quarter of a shard would push out too much else. */
@@ -246,20 +245,26 @@ uint64_t cache_stamp(struct cache *c)
 void cache_fill(struct cache *c, struct row *r, uint64_t stamp)
 {
 	struct shard *s;
+	bool in;
 
 	if (!fits(c, r->key_len, r->len) || (stamp & 1))
 		return;
 	r->hash = hash_key(c, cairn_slice(r->key, r->key_len));
 	s = shard_of(c, r->hash);
+	/* Counted before the stamp is looked at: a writer that finds no rows has changed the stamp before. */
+	atomic_fetch_add_explicit(&c->rows, 1, memory_order_seq_cst);
 	pthread_mutex_lock(&s->lock);
-	if (cache_stamp(c) == stamp && !lookup(s, r->hash, cairn_slice(r->key, r->key_len)))
+	in = cache_stamp(c) == stamp && !lookup(s, r->hash, cairn_slice(r->key, r->key_len)) &&
 		insert(c, s, r);
 	pthread_mutex_unlock(&s->lock);
+	if (!in)
+		atomic_fetch_sub_explicit(&c->rows, 1, memory_order_relaxed);
 }
 
-void cache_write_begin(struct cache *c)
+bool cache_write_begin(struct cache *c)
 {
 	atomic_fetch_add_explicit(&c->stamp, 1, memory_order_seq_cst);
+	return atomic_load_explicit(&c->rows, memory_order_seq_cst) > 0;
 }
 
 void cache_write_drop(struct cache *c, struct cairn_slice key)
@@ -273,30 +278,8 @@ void cache_write_drop(struct cache *c, struct cairn_slice key)
 	pthread_mutex_lock(&s->lock);
 	r = lookup(s, hash, key);
 	if (r)
-		unlink_row(s, r);
+		unlink_row(c, s, r);
 	pthread_mutex_unlock(&s->lock);
-}
-
-void cache_write_fill(struct cache *c, struct cairn_slice key, const void *value, size_t len, bool absent)
-{
-	struct shard *s;
-	struct row *r;
-
-	if (!fits(c, key.len, len) || !(r = malloc(sizeof(*r) + key.len + len)))
-		return;
-	*r = (struct row){
-		.holders = 1, .absent = absent, .len = len, .key_len = key.len, .key = (char *)(r + 1)
-	};
-	memcpy(r->key, key.data, key.len);
-	r->value = r->key + key.len;
-	if (len)
-		memcpy(r->value, value, len);
-	r->hash = hash_key(c, key);
-	s = shard_of(c, r->hash);
-	pthread_mutex_lock(&s->lock);
-	insert(c, s, r);
-	pthread_mutex_unlock(&s->lock);
-	row_put(r);
 }
 
 void cache_write_end(struct cache *c)

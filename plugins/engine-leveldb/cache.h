@@ -48,11 +48,10 @@ void cache_fill(struct cache *c, struct row *r, uint64_t stamp);
 /*
  * The writer's part, by one thread at a time. From begin to end no reader fills the cache. The keys of the
  * batch are dropped before it goes in, so that every reader sees LevelDB's switch from the old state to the
- * new one, and put back after it.
+ * new one; they come back when they are read. Begin says whether there is anything to drop.
  */
-void cache_write_begin(struct cache *c);
+bool cache_write_begin(struct cache *c);
 void cache_write_drop(struct cache *c, struct cairn_slice key);
-void cache_write_fill(struct cache *c, struct cairn_slice key, const void *value, size_t len, bool absent);
 void cache_write_end(struct cache *c);
 
 struct cache_counts {

@@ -1,6 +1,6 @@
 /*
  * Writing: a batch becomes one LevelDB batch with the position in it; a range is turned into a delete for
- * each of its keys. The row cache learns what was written. A full disk is noticed before anything is written;
+ * each of its keys. The row cache forgets what is written. A full disk is noticed before anything is written;
  * after a failed write LevelDB's log may end in half a record, so the handle takes no further ones.
  */
 #include <errno.h>
@@ -110,17 +110,6 @@ static void drop_deleted(void *rows, const char *k, size_t klen)
 	cache_write_drop(rows, cairn_slice(k, klen));
 }
 
-static void fill_put(void *rows, const char *k, size_t klen, const char *v, size_t vlen)
-{
-	if (k[0])
-		cache_write_fill(rows, cairn_slice(k, klen), v, vlen, false);
-}
-
-static void fill_deleted(void *rows, const char *k, size_t klen)
-{
-	cache_write_fill(rows, cairn_slice(k, klen), NULL, 0, true);
-}
-
 /* Refuse a batch while nothing has been written yet: LevelDB does not recover from a full disk without being
  * opened again. */
 static int check_space(const struct handle *h, const struct cairn_batch *batch, struct cairn_error *error)
@@ -183,16 +172,11 @@ static int commit(struct handle *h, leveldb_writebatch_t *b, bool sync, struct c
 	char *text = NULL;
 	int e;
 
-	if (h->has_rows) {
-		cache_write_begin(h->rows);
+	if (h->has_rows && cache_write_begin(h->rows))
 		leveldb_writebatch_iterate(b, h->rows, drop_put, drop_deleted);
-	}
 	leveldb_write(h->db, sync ? h->synced : h->plain, b, &text);
-	if (h->has_rows) {
-		if (!text)
-			leveldb_writebatch_iterate(b, h->rows, fill_put, fill_deleted);
+	if (h->has_rows)
 		cache_write_end(h->rows);
-	}
 	if (text)
 		return stop_writing(
 			h, leveldb_explain(h->dir, text, leveldb_no_slice, leveldb_no_slice, &h->failed),

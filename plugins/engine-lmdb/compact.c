@@ -217,7 +217,8 @@ int lmdb_make_file(int dirfd, const char *dir, const char *name, struct tree *fr
 	sys->unlinkat(dirfd, new, 0);
 	rc = mdb_env_create(&mdb);
 	if (!rc) {
-		mdb_env_set_mapsize(mdb, (size_t)1 << 40);
+		if (from) /* no file has more */
+			mdb_env_set_mapsize(mdb, (size_t)1 << 40);
 		rc = mdb_env_open(mdb, path, MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOSYNC, 0600);
 		if (!rc)
 			rc = fill(from, mdb);

@@ -176,3 +176,24 @@ setup() {
   rsync -a "$cairn_root/src/" dst/
   [ "$(rsync -ai "$cairn_root/src/" dst/)" = "" ]
 }
+
+@test "a file that is made exclusively is marked until its first data or its close" {
+  opened() { cairn stat --json "$1" | jq -c '[.open, .size]'; }
+  (
+    set -o noclobber
+    exec 5>lock
+    [ "$(opened lock)" = '[true,0]' ]
+    printf data >&5
+    exec 5>&-
+  )
+  [ "$(opened lock)" = '[null,4]' ]
+  mktemp -p . empty.XXXXXX >/dev/null
+  # Nobody waits for the close of a file that has no data.
+  for i in {1..100}; do
+    [ "$(opened "$(basename empty.*)")" != '[null,0]' ] || break
+    sleep 0.02
+  done
+  [ "$(opened "$(basename empty.*)")" = '[null,0]' ]
+  echo plain >plain
+  [ "$(opened plain)" = '[null,6]' ]
+}

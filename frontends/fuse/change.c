@@ -32,7 +32,7 @@ void facts_new(struct task *t, unsigned kind, struct facts *f)
 
 /* The transaction that puts F and VALUE at PART in PARENT. 0 or -errno. */
 static int make_message(struct mount *m, struct cairn_msg *msg, const struct node *parent,
-			struct cairn_slice part, const struct facts *f, struct cairn_slice value)
+			struct cairn_slice part, const struct facts *f, struct cairn_slice value, bool open)
 {
 	struct key key;
 	size_t op;
@@ -58,6 +58,8 @@ static int make_message(struct mount *m, struct cairn_msg *msg, const struct nod
 	cairn_msg_bytes(msg, CAIRN_F_KEY, key_slice(&key));
 	cairn_msg_bytes(msg, CAIRN_F_VALUE, value);
 	cairn_msg_kind(msg, CAIRN_F_KIND, f->kind);
+	if (open)
+		cairn_msg_bool(msg, CAIRN_F_OPEN, true);
 	facts_attributes(f, FACTS_ALL, msg);
 	cairn_msg_close(msg, op);
 	return 0;
@@ -104,7 +106,7 @@ static int made(struct task *t, struct cairn_slice part, struct facts *f, const 
 	return 0;
 }
 
-int make(struct task *t, struct facts *f, struct cairn_slice value, struct node **out)
+int make(struct task *t, struct facts *f, struct cairn_slice value, bool open, struct node **out)
 {
 	struct cairn_slice part;
 	struct outcome o = { 0 };
@@ -117,7 +119,7 @@ int make(struct task *t, struct facts *f, struct cairn_slice value, struct node 
 	if (!r && self)
 		r = EPERM;
 	for (int i = 0; i < 3 && (!r || r == EAGAIN); i++) {
-		r = -make_message(t->m, &msg, t->node, part, f, value);
+		r = -make_message(t->m, &msg, t->node, part, f, value, open);
 		if (r)
 			break;
 		code = txn(t, &msg, &o);
@@ -136,7 +138,7 @@ static void make_and_tell(struct task *t, unsigned kind, struct cairn_slice valu
 	int r;
 
 	facts_new(t, kind, &f);
-	r = make(t, &f, value, &n);
+	r = make(t, &f, value, false, &n);
 	facts_free(&f);
 	if (r)
 		task_error(t, r);
@@ -348,6 +350,18 @@ int set_attributes(struct task *t, struct node *n, const struct cairn_msg *attri
 	if (marker)
 		n->facts.file_id = o.file_id;
 	return 0;
+}
+
+void close_open(struct task *t, struct node *n)
+{
+	MSG attributes = { 0 };
+	size_t mark = cairn_msg_open(&attributes, CAIRN_F_ATTRIBUTES);
+
+	cairn_msg_close(&attributes, mark);
+	cairn_msg_bool(&attributes, CAIRN_F_OPEN, false);
+	n->unwritten = false;
+	if (n->parent)
+		set_attributes(t, n, &attributes, 0);
 }
 
 static uint64_t ns_of(struct timespec t)

@@ -341,6 +341,7 @@ static int commit_once(struct task *t, struct node *n)
 	if (r)
 		return r;
 	n->facts.there = true;
+	n->unwritten = false;
 	n->facts.revision = o.revision;
 	n->facts.file_id = o.file_id;
 	n->facts.size = len;
@@ -391,6 +392,7 @@ static int change(struct task *t, struct node *n, struct cairn_msg *msg, struct 
 		return ask_errno(code);
 	n->facts.revision = o->revision;
 	n->facts.size = o->size;
+	n->unwritten = false;
 	return 0;
 }
 

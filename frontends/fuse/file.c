@@ -181,7 +181,8 @@ static void do_create(struct task *t)
 		r = EPERM;
 	if (!r) {
 		facts_new(t, CAIRN_KIND_VALUE, &f);
-		r = t->fi.flags & O_EXCL ? make(t, &f, cairn_slice("", 0), &n) : make_later(t, &f, part, &n);
+		r = t->fi.flags & O_EXCL ? make(t, &f, cairn_slice("", 0), true, &n)
+					 : make_later(t, &f, part, &n);
 		facts_free(&f);
 	}
 	if (!r && !n->loaded) {
@@ -197,6 +198,7 @@ static void do_create(struct task *t)
 		task_error(t, r ? r : ENOMEM);
 		return;
 	}
+	h->created = n->unwritten = t->fi.flags & O_EXCL;
 	e.ino = n->id;
 	node_stat(t->m, n, &e.attr);
 	n->lookups++;
@@ -444,6 +446,8 @@ static void do_release(struct task *t)
 		syslog(LOG_ERR, "written bytes were lost: file id %llu, %zu bytes, %s",
 		       (unsigned long long)n->facts.file_id, n->content.len, strerror(r));
 	}
+	if (h->created && n->unwritten)
+		close_open(t, n);
 	handle_free(t->m, h);
 	task_error(t, 0);
 }
@@ -451,10 +455,11 @@ static void do_release(struct task *t)
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct mount *m = fuse_req_userdata(req);
+	struct handle *h = handle_of(fi);
 	struct task *t;
 
-	if (!handle_of(fi)->node->content.dirty) {
-		handle_free(m, handle_of(fi));
+	if (!h->node->content.dirty && !(h->created && h->node->unwritten)) {
+		handle_free(m, h);
 		fuse_reply_err(req, 0);
 		return;
 	}

@@ -73,6 +73,7 @@ struct handle {
 	bool writes, appends;
 	bool wrote;        /* something was written or truncated through it since the last commit */
 	bool made;         /* its open made or emptied the file, and that is not committed yet */
+	bool created;      /* its open created the file exclusively */
 	bool flushed;      /* its opener has closed it once with nothing written */
 	pid_t pid, tgid;   /* thread and process that opened it; of those that write */
 	uint64_t revision; /* that it reads, where the value is not in the node's content */
@@ -228,9 +229,11 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
 /* change.c */
 /* The facts of a new file or folder of T's caller in T's node. */
 void facts_new(struct task *t, unsigned kind, struct facts *f);
-/* Put something new with the facts F at T's name, only if nothing is there. 0 and *OUT (held), or an errno.
- */
-int make(struct task *t, struct facts *f, struct cairn_slice value, struct node **out);
+/* Put something new with the facts F at T's name, only if nothing is there; OPEN: its data will come. 0 and
+ * *OUT (held), or an errno. */
+int make(struct task *t, struct facts *f, struct cairn_slice value, bool open, struct node **out);
+/* The file N was created exclusively and is closed: nothing more will come. Failures do not matter. */
+void close_open(struct task *t, struct node *n);
 /* Send ATTRIBUTES (encoded) for N; REVISION not 0: only if it still has that one, else EAGAIN. 0 or an errno.
  */
 int set_attributes(struct task *t, struct node *n, const struct cairn_msg *attributes, uint64_t revision);

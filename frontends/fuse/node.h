@@ -37,6 +37,7 @@ struct node {
 	unsigned opens, writers; /* handles of it; of those, with write access */
 	struct content content;
 	bool loaded;       /* CONTENT has the value of FACTS with what was written since */
+	bool unwritten;    /* created exclusively here, and nothing was written to it yet */
 	bool busy;         /* its owner commits: what the server says meanwhile may be ours */
 	uint64_t cached;   /* revision of the kernel's pages; 0: none */
 	uint64_t asked_ns; /* boot clock, when the server was last asked about it */

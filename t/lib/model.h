@@ -30,7 +30,7 @@ struct item {
 	uint64_t file_id, version, data_version, revision, created;
 	uint64_t since, time_ns; /* revision that its history begins with; commit time */
 	unsigned kind;
-	bool has_mode, has_mtime;
+	bool has_mode, has_mtime, open;
 	uint64_t mode, mtime;
 	uint64_t expiry_ns; /* 0: none */
 };
@@ -391,6 +391,7 @@ static enum cairn_code model_put(struct model *m, struct cairn_slice fields)
 		return code;
 	}
 	i = model_next(m, field_of(fields, CAIRN_F_KEY));
+	i->open = !old && cairn_field_bool(fields, CAIRN_F_OPEN, false);
 	i->expiry_ns = expiry_ns;
 	if (i->kind != k)
 		i->has_mode = false;
@@ -421,6 +422,7 @@ static enum cairn_code model_edit(struct model *m, struct cairn_slice fields, st
 		memcpy(now->data + offset, bytes->data, bytes->len);
 	i = model_next(m, field_of(fields, CAIRN_F_KEY));
 	i->value = now;
+	i->open = false;
 	i->has_mtime = false;
 	if (!i->file_id)
 		i->file_id = m->next_file_id++;
@@ -537,6 +539,7 @@ static void model_place(struct model *m, const struct item *from, struct cairn_s
 	i->has_mtime = src.has_mtime;
 	i->mtime = src.mtime;
 	i->expiry_ns = src.expiry_ns;
+	i->open = src.open && !copy;
 	if (!copy)
 		i->file_id = src.file_id;
 	else if (!i->file_id)
@@ -837,6 +840,7 @@ static void model_put_back(struct model *m, const struct item *old)
 	i->has_mtime = was.has_mtime;
 	i->mtime = was.mtime;
 	i->expiry_ns = 0;
+	i->open = false;
 	if (!i->file_id)
 		i->file_id = m->next_file_id++;
 }
@@ -972,6 +976,7 @@ static enum cairn_code model_increment(struct model *m, struct cairn_slice field
 	if (i && (*end || snprintf(NULL, 0, "%lld", n) != (int)i->value->len))
 		return CAIRN_E_INVALID;
 	i = model_next(m, key);
+	i->open = false;
 	i->has_mtime = false;
 	i->value = bytes_new(text, (size_t)snprintf(text, sizeof(text), "%lld", n + by));
 	if (!i->file_id)
@@ -1015,9 +1020,13 @@ static enum cairn_code model_operation(struct model *m, unsigned op, struct cair
 	case CAIRN_OP_SET_ATTRIBUTES:
 		if (!i)
 			return CAIRN_E_NOT_FOUND;
+		if (!cairn_field_bool(fields, CAIRN_F_OPEN, true) && !i->open &&
+		    !field_of(fields, CAIRN_F_ATTRIBUTES).len)
+			return CAIRN_OK;
 		value = bytes_hold(i->value);
 		i = model_next(m, field_of(fields, CAIRN_F_KEY));
 		i->value = value;
+		i->open = i->open && cairn_field_bool(fields, CAIRN_F_OPEN, true);
 		i->data_version--;
 		take_attributes(i, fields);
 		return CAIRN_OK;

@@ -244,6 +244,8 @@ static void add_arguments(struct cairn_msg *m, unsigned op, struct model *model)
 	}
 	if (op == CAIRN_OP_SET_ATTRIBUTES || (op == CAIRN_OP_PUT && draw(4) == 0))
 		add_attributes(m);
+	if ((op == CAIRN_OP_PUT || op == CAIRN_OP_SET_ATTRIBUTES) && draw(4) == 0)
+		cairn_msg_bool(m, CAIRN_F_OPEN, op == CAIRN_OP_PUT);
 	if (op == CAIRN_OP_PUT && draw(8) == 0)
 		cairn_msg_kind(m, CAIRN_F_KIND, (unsigned)draw(3));
 	if ((op == CAIRN_OP_PUT || op == CAIRN_OP_DELETE) && draw(3) == 0)
@@ -552,6 +554,7 @@ static bool same_record(struct cairn_slice row, const struct item *i)
 		same_number(row, CAIRN_F_SIZE, true, i->value->len) &&
 		*(const unsigned char *)field_of(row, CAIRN_F_KIND).data == i->kind &&
 		same_number(row, CAIRN_F_EXPIRY, i->expiry_ns != 0, i->expiry_ns) &&
+		cairn_field_bool(row, CAIRN_F_OPEN, false) == i->open &&
 		same_number(a, CAIRN_F_MODE, i->has_mode, i->mode) &&
 		same_number(a, CAIRN_F_MTIME, i->has_mtime, i->mtime);
 }

@@ -35,6 +35,8 @@ void answer_record(struct cairn_msg *m, const struct record *r, bool with_value)
 	if (r->previous_revision && r->previous_revision >= r->since)
 		cairn_msg_u64(m, CAIRN_F_PREVIOUS_REVISION, r->previous_revision);
 	cairn_msg_u64(m, CAIRN_F_FILE_ID, r->file_id);
+	if (r->head.flags & RECORD_OPEN)
+		cairn_msg_bool(m, CAIRN_F_OPEN, true);
 	if (r->expiry_ns)
 		cairn_msg_u64(m, CAIRN_F_EXPIRY, r->expiry_ns);
 	if (r->attributes.len)

@@ -27,6 +27,8 @@ enum cairn_code op_put(struct work *w, const struct args *a)
 		code = expiry_given(w, a, l.found ? l.r.expiry_ns : 0, &next.expiry_ns);
 	if (code)
 		return code;
+	if (!l.found && args_bool(a, CAIRN_F_OPEN))
+		next.head.flags |= RECORD_OPEN;
 	same_kind = l.found && l.r.head.kind == next.head.kind;
 	code = attributes_merge(w, same_kind ? l.r.attributes : cairn_slice(NULL, 0),
 				args_bytes(a, CAIRN_F_ATTRIBUTES), false, &next.attributes);
@@ -66,6 +68,12 @@ enum cairn_code op_set_attributes(struct work *w, const struct args *a)
 	if (code)
 		return code;
 	next = live_continue(&l.r);
+	if (args_has(a, CAIRN_F_OPEN) && !args_bool(a, CAIRN_F_OPEN)) { /* its creator closes it */
+		if (!(next.head.flags & RECORD_OPEN) && !args_has(a, CAIRN_F_KIND) &&
+		    !a->body[CAIRN_F_ATTRIBUTES].len)
+			return CAIRN_OK;
+		next.head.flags &= (uint16_t)~RECORD_OPEN;
+	}
 	if (args_has(a, CAIRN_F_KIND))
 		next.head.kind = *(const unsigned char *)args_bytes(a, CAIRN_F_KIND).data;
 	code = attributes_merge(w, l.r.attributes, args_bytes(a, CAIRN_F_ATTRIBUTES), true, &next.attributes);

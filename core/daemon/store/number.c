@@ -47,6 +47,7 @@ enum cairn_code op_increment(struct work *w, const struct args *a)
 		if (l.r.chunks.len || l.r.head.kind != CAIRN_KIND_VALUE || !parse(l.r.content, &n))
 			return not_a_number(w, key);
 		next = live_continue(&l.r);
+		next.head.flags &= (uint16_t)~RECORD_OPEN;
 	}
 	if (__builtin_add_overflow(n, by, &n))
 		return cairn_fail(w->error, CAIRN_E_INVALID, "the value of '%s' would go beyond 64 bits",

@@ -173,7 +173,7 @@ enum cairn_type {
 	X(128, ORDINAL, "ordinal", U64, "number of a change within its revision, rising") \
 	X(129, INCARNATION, "incarnation", U64, \
 	  "names a volume's past: another one when that is lost, and its revisions may come again") \
-	X(130, OPEN, "open", BOOL, "created exclusively, and its first data is not written yet") \
+	X(124, OPEN, "open", BOOL, "created exclusively, and its first data is not written yet") \
 	X(141, SEGMENTS, "segments", U64, "files of the journal that are needed") \
 	X(142, DISK_BYTES, "disk_bytes", U64, "bytes that it takes on disk") \
 	X(143, DURABLE, "durable", U64, "number of the journal's newest batch on disk") \

@@ -27,6 +27,7 @@ struct cli {
 	bool input_used;          /* standard input holds the commands */
 	struct cairn_error error; /* of the verb that just ran */
 	int status;               /* exit status where a verb ends without an error */
+	bool own_status;          /* and also where it ends with one */
 };
 
 /* An option of a verb, or a general one. A list ends with name NULL. */
@@ -363,6 +364,7 @@ VERB(config_set);
 VERB(config_list);
 VERB(log_level);
 VERB(metrics);
+VERB(lock);
 VERB(shell);
 VERB(bench);
 VERB(sandbox);

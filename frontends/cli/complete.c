@@ -148,7 +148,7 @@ static void offer_argument(struct completion *k, const struct option *o)
 
 	if (strcmp(o->name, "format") == 0)
 		offer_list(k, formats);
-	else if (strcmp(o->name, "wait") == 0)
+	else if (strcmp(o->argument, "STATE") == 0)
 		offer_list(k, states);
 	else if (strcmp(o->name, "volume") == 0)
 		offer_operand(k, OPERAND_VOLUME);
@@ -168,6 +168,7 @@ void complete(struct cli *c, const struct word *words, size_t n, complete_fn *fn
 	arguments_parse(&a, words, n - 1, &c->error);
 	for (size_t i = 0; i + 1 < n; i++)
 		ended = ended || strcmp(words[i].text, "--") == 0;
+	ended = ended || (a.verb && a.verb->command && (int)a.count >= a.verb->command);
 	general_set(c, &a);
 	c->patience_ms = PATIENCE_MS;
 	waiting = n > 1 && !ended ? option_waiting(&a, words[n - 2].text) : NULL;

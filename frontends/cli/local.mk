@@ -7,6 +7,8 @@ libcli_la_SOURCES = %D%/cli.h %D%/run.c %D%/arguments.c %D%/verbs.c %D%/pages.c 
 	%D%/admin.c %D%/shell.c %D%/complete.c %D%/proxy.c %D%/prompt.c %D%/prompt.h %D%/editor.c \
 	%D%/expiry.c %D%/watch.c %D%/watch.h %D%/runner.c \
 	%D%/snapshot.c %D%/export.c %D%/import.c %D%/upkeep.c %D%/journal.c %D%/bench.c %D%/load.c %D%/load.h %D%/programs.c %D%/sandbox.c %D%/keeper.c %D%/keeper.h
+libcli_la_SOURCES += %D%/lock.c %D%/lock.h %D%/lock_run.c
+BATS += t/6080-lock.bats
 libcli_la_CPPFLAGS = $(BASE_CPPFLAGS) -I$(top_srcdir)/core/client $(EDIT_CFLAGS)
 bin_cairn_SOURCES = %D%/main.c
 bin_cairn_CPPFLAGS = $(BASE_CPPFLAGS)

@@ -77,5 +77,7 @@ int main(int argc, char **argv)
 	free(c.mount_servers);
 	arguments_free(&a);
 	free(words);
+	if (code && c.own_status)
+		return c.status;
 	return code ? exit_status(code) : written ? exit_status(written) : c.status;
 }

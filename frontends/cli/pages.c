@@ -21,6 +21,36 @@ const struct topic topics[] = {
 	  "--json, as one object; the exit status follows from its code. (health has its own: 0 ok, 1 "
 	  "degraded, 2 no-quorum, 3 "
 	  "disconnected.)" },
+	{ "locks", "what a lock holds off, and what it does not",
+	  "A lock is a key that expires, made by 'cairn lock' only where it is not there. Its value says who "
+	  "holds "
+	  "it; the revision that made it is its fence. cairn lock refreshes it while COMMAND runs, and "
+	  "deletes it in "
+	  "the end. Where cairn lock or its machine dies, the lock frees itself when its time (--ttl) is "
+	  "over. Who of "
+	  "several waiters gets it next is a matter of chance.\n\n"
+	  "A program may be paused for longer than that, and go on while somebody else holds the lock. "
+	  "Therefore "
+	  "every cairn command below cairn lock carries the fence, in $CAIRN_FENCE, and the store compares "
+	  "it within "
+	  "each write: a write of one who has lost the lock is the error conflict, and changes nothing. "
+	  "Locks may be "
+	  "nested; a write then needs all of them. Programs that use libcairn carry the fence, too.\n\n"
+	  "  cairn lock locks/deploy sh -c 'cairn put app/version 1.4.2 && ./restart'\n\n"
+	  "What has no fence: writes through a mount, which cannot say on whose behalf they are made; "
+	  "gateways; "
+	  "commands on volumes, settings and snapshots; and all that is not cairn, such as ./restart above: "
+	  "that may "
+	  "go on until the SIGTERM arrives. A write to another volume than that of the lock is refused, "
+	  "since its "
+	  "store cannot know the lock; 'env -u CAIRN_FENCE cairn ...' writes it unguarded. So it is with "
+	  "another "
+	  "cluster, where that lock is not held.\n\n"
+	  "COMMAND runs in a process group of its own. What it leaves running in the background when it ends "
+	  "is not "
+	  "ended, but its writes are refused, since the lock is free. Where cairn lock is killed with "
+	  "SIGKILL, COMMAND "
+	  "gets SIGTERM." },
 	{ "mount", "how keys are files",
 	  "cairnfs SERVERS FOLDER shows the keys as files: app/port is the file FOLDER/app/port, and its "
 	  "content is the value. "
@@ -35,6 +65,7 @@ const struct topic topics[] = {
 	  "then those of the "
 	  "user's file ~/.config/cairn/servers, then the sockets in the run-time folders. $CAIRN_VOLUME "
 	  "names the usual volume. "
+	  "$CAIRN_FENCE says which locks a command runs under; cairn lock sets it. "
 	  "$NO_COLOR and TERM=dumb switch colours off." },
 	{ 0 },
 };

@@ -155,6 +155,15 @@ static const struct option save_options[] = {
 	{ 0 },
 };
 
+static const struct option lock_options[] = {
+	{ "wait", 0, "SECONDS", "wait so long for the lock, then give up; otherwise wait without end" },
+	{ "ttl", 0, "SECONDS", "after this time without a sign of life of ours the lock frees itself (15)" },
+	{ "exit-status", 'E', "N", "the exit status of failures that are not COMMAND's" },
+	{ "list", 0, NULL, "the locks that are held, and by whom" },
+	{ "break", 0, NULL, "free a lock, whoever holds it" },
+	{ 0 },
+};
+
 static const struct option shell_options[] = {
 	{ "stop", 'e', NULL, "end at the first line that fails" },
 	{ "atomic", 0, NULL, "all lines are one transaction, with its operations" },
@@ -754,6 +763,31 @@ const struct verb verbs[] = {
 	  .help = "keyspaces with an engine of their own",
 	  .page = "",
 	  .verbs = volume_verbs },
+	{ .name = "lock",
+	  .aliases = "locks",
+	  .group = "cluster",
+	  .synopsis = "KEY COMMAND...\n--list [FOLDER]\n--break KEY",
+	  .help = "run a command while holding a lock",
+	  .page = "COMMAND runs when nobody else holds the lock KEY, and its exit status is returned. Every "
+		  "cairn "
+		  "command below it is refused by the store (conflict, exit status 3) once the lock was "
+		  "lost; then "
+		  "COMMAND and what it started is ended, too: SIGTERM, and SIGKILL after 5 s. A signal to "
+		  "cairn lock "
+		  "ends them in the same way, and frees the lock. 'cairn help locks' says how it works and "
+		  "what it "
+		  "does not cover.\n\n"
+		  "When the lock is not free in time that is the error timeout (exit status 7). Durations "
+		  "look like "
+		  "30s, 500ms, 2m. Options stand before COMMAND; what stands behind it is COMMAND's.\n\n"
+		  "  cairn lock --wait 30s locks/deploy ./deploy.sh 1.4.2\n  cairn lock --list locks\n  "
+		  "cairn lock "
+		  "--break locks/deploy",
+	  .options = lock_options,
+	  .most = -1,
+	  .command = 2,
+	  .operands = { OPERAND_KEY, OPERAND_FILE, OPERAND_FILE },
+	  .run = verb_lock },
 	{ .name = "snapshot",
 	  .aliases = "snapshots",
 	  .group = "upkeep",

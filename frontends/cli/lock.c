@@ -1,0 +1,402 @@
+/*
+ * lock: a key that expires, made only where it is not there. Its value says for people who holds it; the
+ * revision that made it is its fence. While the command runs (lock_run.c) the lock is refreshed, and every
+ * cairn command below carries the fence in $CAIRN_FENCE, so that the store refuses what comes from one who
+ * has lost it.
+ *
+ * A waiter looks at the key now and then, at irregular times, and takes the lock when it is free.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+#include "clock.h"
+#include "lock.h"
+#include "banned.h"
+
+#define TTL_DEFAULT_MS 15000
+#define TTL_LEAST_MS 1000
+#define LOOK_FIRST_MS 25 /* how long a waiter waits before it looks again: at first, and at most */
+#define LOOK_MOST_MS 1000
+#define COMMAND_SHOWN 200 /* bytes of the command in the lock's value */
+
+static const char magic[] = "lock held by ";
+
+/* Who holds a lock, as its value says. */
+struct holder {
+	struct cairn_slice who, process, since, command;
+	uint64_t fence;
+	uint64_t since_ns, expiry_ns; /* 0: not known */
+};
+
+/* The rest of the line at *TEXT behind WORD; *TEXT goes on behind it. */
+static bool take_line(struct cairn_slice *text, const char *word, struct cairn_slice *rest)
+{
+	size_t n = strlen(word);
+	const char *p = text->data, *end;
+
+	if (text->len < n || memcmp(p, word, n) != 0)
+		return false;
+	end = memchr(p, '\n', text->len);
+	if (!end)
+		return false;
+	*rest = cairn_slice(p + n, (size_t)(end - p) - n);
+	*text = cairn_slice(end + 1, text->len - (size_t)(end + 1 - p));
+	return true;
+}
+
+/* Read the holder out of a record's FIELDS. Whether it is a lock. */
+static bool holder_read(struct cairn_slice fields, struct holder *h)
+{
+	struct cairn_slice value = { 0 };
+
+	*h = (struct holder){ .fence = cairn_field_u64(fields, CAIRN_F_CREATE_REVISION, 0),
+			      .expiry_ns = cairn_field_u64(fields, CAIRN_F_EXPIRY, 0) };
+	cairn_field_find(fields, CAIRN_F_VALUE, &value);
+	if (!take_line(&value, magic, &h->who) || !take_line(&value, "process ", &h->process) ||
+	    !take_line(&value, "since ", &h->since) || !take_line(&value, "command ", &h->command))
+		return false;
+	if (!clock_parse(h->since.data, h->since.len, &h->since_ns))
+		h->since_ns = 0;
+	return true;
+}
+
+/* The value of a lock that this process takes to run COMMAND. */
+static char *holder_text(const struct words *command, bool utf8)
+{
+	char host[256] = "?", since[CLOCK_TEXT], *text = NULL, *shown = NULL;
+	const struct passwd *user = getpwuid(geteuid());
+	size_t len, shown_len;
+	FILE *f = open_memstream(&shown, &shown_len);
+
+	gethostname(host, sizeof(host) - 1);
+	clock_format(clock_wall_ns(), since);
+	if (!f)
+		no_memory();
+	for (size_t i = 0; i < command->count && ftell(f) < COMMAND_SHOWN; i++) {
+		const struct word *w = &command->list[i];
+		size_t dashes = strspn(w->text, "-");
+
+		fprintf(f, "%s%.*s", i ? " " : "", (int)dashes, w->text);
+		if (dashes < w->len || !w->len)
+			text_quote(f, cairn_slice(w->text + dashes, w->len - dashes), utf8);
+	}
+	fclose(f);
+	f = open_memstream(&text, &len);
+	if (!f || !shown)
+		no_memory();
+	fprintf(f, "%s", magic);
+	if (user)
+		fprintf(f, "%s", user->pw_name);
+	else
+		fprintf(f, "%u", (unsigned)geteuid());
+	fprintf(f, "@%s\nprocess %d\nsince %.19sZ\ncommand %.*s\n", host, (int)getpid(), since,
+		shown_len < COMMAND_SHOWN ? (int)shown_len : COMMAND_SHOWN, shown);
+	free(shown);
+	if (fclose(f) != 0)
+		no_memory();
+	return text;
+}
+
+/* "held by ops@n1 (process 4711) for 12 s, fence 18217", by a record's FIELDS. */
+static void holder_say(struct cairn_slice fields, char *text, size_t len)
+{
+	uint64_t now = clock_wall_ns();
+	struct holder h;
+
+	if (!holder_read(fields, &h))
+		snprintf(text, len, "held by somebody who did not say who, fence %llu",
+			 (unsigned long long)h.fence);
+	else
+		snprintf(text, len, "held by %.*s (process %.*s) for %llu s, fence %llu", (int)h.who.len,
+			 (const char *)h.who.data, (int)h.process.len, (const char *)h.process.data,
+			 (unsigned long long)(now > h.since_ns ? (now - h.since_ns) / 1000000000 : 0),
+			 (unsigned long long)h.fence);
+}
+
+/* The fields of the first result of a transaction's ANSWER. */
+static struct cairn_slice first_result(struct cairn_slice answer)
+{
+	struct cairn_slice result = { 0 };
+
+	cairn_field_find(answer, CAIRN_F_RESULT, &result);
+	return result;
+}
+
+/* Take L if it is free; else *TAKEN is false, and HELD says who has it. */
+static enum cairn_code take(struct lock *l, const char *value, bool *taken, char *held, size_t len)
+{
+	struct cairn_msg m = { 0 };
+	struct cairn_reply r = { 0 };
+	uint64_t sent_ns = clock_boot_ns();
+	enum cairn_code code;
+	size_t mark;
+
+	request(l->c, &m, CAIRN_OP_TXN);
+	mark = cairn_msg_open(&m, CAIRN_F_GUARD);
+	cairn_msg_bytes(&m, CAIRN_F_KEY, l->key);
+	cairn_msg_bool(&m, CAIRN_F_EXISTS, false);
+	cairn_msg_close(&m, mark);
+	mark = cairn_msg_open_op(&m, CAIRN_F_THEN, CAIRN_OP_PUT);
+	cairn_msg_bytes(&m, CAIRN_F_KEY, l->key);
+	cairn_msg_text(&m, CAIRN_F_VALUE, value);
+	cairn_msg_u64(&m, CAIRN_F_TTL_MS, l->ttl_ms);
+	cairn_msg_close(&m, mark);
+	mark = cairn_msg_open_op(&m, CAIRN_F_ELSE, CAIRN_OP_GET);
+	cairn_msg_bytes(&m, CAIRN_F_KEY, l->key);
+	cairn_msg_close(&m, mark);
+	code = call(l->c, &m, &r);
+	*taken = !code && cairn_field_bool(r.fields, CAIRN_F_SUCCEEDED, false);
+	if (*taken) {
+		l->fence = cairn_field_u64(r.fields, CAIRN_F_REVISION, 0);
+		l->until_ns = lock_until(sent_ns, l->ttl_ms);
+	} else if (!code) {
+		holder_say(first_result(r.fields), held, len);
+	} else if (code == CAIRN_E_UNKNOWN) {
+		cairn_hint(&l->c->error, "if the lock was taken, it frees itself within %llu s",
+			   (unsigned long long)(l->ttl_ms + 999) / 1000);
+	}
+	cairn_reply_free(&r);
+	return code;
+}
+
+/* Whether nobody holds L. */
+static enum cairn_code look(struct lock *l, bool *is_free)
+{
+	struct cairn_msg m = { 0 };
+	struct cairn_reply r = { 0 };
+	enum cairn_code code;
+
+	request(l->c, &m, CAIRN_OP_GET);
+	cairn_msg_bytes(&m, CAIRN_F_KEY, l->key);
+	cairn_msg_bool(&m, CAIRN_F_META_ONLY, true);
+	code = call(l->c, &m, &r);
+	*is_free = code == CAIRN_E_NOT_FOUND;
+	cairn_reply_free(&r);
+	return *is_free ? CAIRN_OK : code;
+}
+
+/* Wait about MS, at most until END_NS. */
+static void pause_about(uint64_t ms, uint64_t end_ns)
+{
+	uint64_t now = clock_boot_ns(), left_ms = end_ns > now ? (end_ns - now) / 1000000 + 1 : 0;
+	uint32_t random = 0;
+
+	if (getrandom(&random, sizeof(random), 0) == sizeof(random))
+		ms = ms / 2 + random % (ms + 1);
+	poll(NULL, 0, (int)(ms < left_ms ? ms : left_ms));
+}
+
+/* Take L, waiting for it until END_NS at most (UINT64_MAX: without end). */
+static enum cairn_code take_in_time(struct lock *l, const char *value, uint64_t end_ns)
+{
+	uint64_t pause_ms = LOOK_FIRST_MS;
+	char held[300];
+	bool taken, is_free;
+	enum cairn_code code = take(l, value, &taken, held, sizeof(held));
+
+	while (!code && !taken) {
+		if (clock_boot_ns() >= end_ns)
+			return cairn_fail(&l->c->error, CAIRN_E_TIMEOUT, "%s is %s", l->name, held);
+		pause_about(pause_ms, end_ns);
+		pause_ms = pause_ms * 2 < LOOK_MOST_MS ? pause_ms * 2 : LOOK_MOST_MS;
+		code = look(l, &is_free);
+		if (!code && (is_free || clock_boot_ns() >= end_ns))
+			code = take(l, value, &taken, held, sizeof(held));
+	}
+	return code;
+}
+
+static enum cairn_code run_under(struct cli *c, const struct arguments *a, const struct key *key)
+{
+	const char *wait = argument(a, "wait"), *ttl = argument(a, "ttl");
+	struct lock l = { .c = c, .key = key->name, .ttl_ms = TTL_DEFAULT_MS };
+	struct cairn_options plain = {
+		.servers = c->servers, .face = "command", .fence = "", .persistent = true
+	};
+	const struct words words = { .list = a->operand + 1, .count = a->count - 1 };
+	char **command = calloc(a->count, sizeof(*command)), *value = holder_text(&words, c->utf8);
+	uint64_t wait_ms = 0;
+	enum cairn_code code = CAIRN_OK;
+	FILE *f = fmemopen(l.name, sizeof(l.name), "w");
+
+	if (!command || !f)
+		no_memory();
+	text_escape(f, key->name, c->utf8, 0);
+	fclose(f);
+	l.name[sizeof(l.name) - 1] = 0;
+	for (size_t i = 0; i + 1 < a->count; i++)
+		command[i] = a->operand[i + 1].text;
+	if (ttl)
+		text_duration(ttl, &l.ttl_ms);
+	if (l.ttl_ms < TTL_LEAST_MS)
+		code = cairn_fail(&c->error, CAIRN_E_INVALID, "--ttl is at least 1 s, not '%.100s'", ttl);
+	if (wait)
+		text_duration(wait, &wait_ms);
+	if (!code)
+		code = cairn_open(&l.client, &plain, &c->error);
+	if (!code)
+		code = take_in_time(&l, value, wait ? clock_boot_ns() + wait_ms * 1000000 : UINT64_MAX);
+	if (!code)
+		code = lock_run(&l, command);
+	cairn_close(l.client);
+	free(command);
+	free(value);
+	return code;
+}
+
+/* A listing of locks. */
+struct locks {
+	struct cli *c;
+	struct table table;
+};
+
+static void show_json(const struct cli *c, struct cairn_slice key, const struct holder *h)
+{
+	char process[24];
+	struct cairn_msg m = { 0 };
+
+	snprintf(process, sizeof(process), "%.*s", (int)h->process.len, (const char *)h->process.data);
+	cairn_msg_start(&m, 0);
+	cairn_msg_bytes(&m, CAIRN_F_KEY, key);
+	cairn_msg_bytes(&m, CAIRN_F_AUTHOR, h->who);
+	cairn_msg_u64(&m, CAIRN_F_PID, strtoull(process, NULL, 10));
+	cairn_msg_u64(&m, CAIRN_F_TIME, h->since_ns);
+	if (h->expiry_ns)
+		cairn_msg_u64(&m, CAIRN_F_EXPIRY, h->expiry_ns);
+	cairn_msg_u64(&m, CAIRN_F_FENCE, h->fence);
+	cairn_msg_bytes(&m, CAIRN_F_TEXT, h->command);
+	out_json(c, cairn_message_fields(cairn_msg_slice(&m)));
+	cairn_msg_free(&m);
+}
+
+static bool list_row(void *arg, struct cairn_slice row)
+{
+	struct locks *l = arg;
+	struct cairn_slice key = { 0 };
+	uint64_t now = clock_wall_ns();
+	struct holder h;
+
+	if (!holder_read(row, &h) || !cairn_field_find(row, CAIRN_F_KEY, &key))
+		return true;
+	if (l->c->format == FORMAT_JSON) {
+		show_json(l->c, key, &h);
+		return true;
+	}
+	table_text(&l->table, key, true);
+	table_text(&l->table, h.who, false);
+	table_text(&l->table, h.process, false);
+	table_cell(&l->table, "%llu s",
+		   (unsigned long long)(now > h.since_ns ? (now - h.since_ns) / 1000000000 : 0));
+	table_cell(&l->table, "%llu", (unsigned long long)h.fence);
+	table_text(&l->table, h.command, false);
+	return true;
+}
+
+static enum cairn_code list(struct cli *c, const struct word *folder)
+{
+	static const struct column columns[] = {
+		{ "KEY", false }, { "HOLDER", false }, { "PROCESS", true },
+		{ "HELD", true }, { "FENCE", true },   { "COMMAND", false }
+	};
+	struct locks l = { .c = c };
+	struct range range = { 0 };
+	struct key key = { 0 };
+	enum cairn_code code = folder ? folder_take(c, folder, &key) : CAIRN_OK;
+
+	range.prefix = key.name;
+	table_begin(&l.table, c, columns, sizeof(columns) / sizeof(*columns), FORMAT_TABLE);
+	if (!code)
+		code = walk(c, &range, list_row, &l);
+	if (c->format != FORMAT_JSON)
+		table_end(&l.table);
+	key_free(&key);
+	return code;
+}
+
+/* Free the lock KEY, whoever holds it: whoever that is has lost it. */
+static enum cairn_code break_lock(struct cli *c, const struct key *key)
+{
+	struct cairn_msg m = { 0 };
+	struct cairn_reply r = { 0 };
+	struct holder h = { 0 };
+	char held[300] = "";
+	enum cairn_code code;
+	size_t mark;
+
+	request(c, &m, CAIRN_OP_TXN); /* in a transaction a get answers with all there is */
+	mark = cairn_msg_open_op(&m, CAIRN_F_THEN, CAIRN_OP_GET);
+	cairn_msg_bytes(&m, CAIRN_F_KEY, key->name);
+	cairn_msg_close(&m, mark);
+	code = call(c, &m, &r);
+	if (!code && !holder_read(first_result(r.fields), &h)) {
+		code = cairn_fail(&c->error, CAIRN_E_INVALID, "that key is no lock of 'cairn lock'");
+		cairn_hint(&c->error, "'cairn del' deletes any key");
+	} else if (!code) {
+		holder_say(first_result(r.fields), held, sizeof(held));
+		request(c, &m, CAIRN_OP_DELETE);
+		cairn_msg_bytes(&m, CAIRN_F_KEY, key->name);
+		mark = cairn_msg_open(&m, CAIRN_F_GUARD);
+		cairn_msg_bytes(&m, CAIRN_F_KEY, key->name);
+		cairn_msg_u64(&m, CAIRN_F_FENCE, h.fence);
+		cairn_msg_close(&m, mark);
+		code = call(c, &m, &r);
+	}
+	if (!code && c->format == FORMAT_JSON) {
+		out_json(c, r.fields);
+	} else if (!code) {
+		printf("revision %llu: ", (unsigned long long)cairn_field_u64(r.fields, CAIRN_F_REVISION, 0));
+		text_escape(stdout, key->name, c->utf8, TEXT_BACKSLASH);
+		out_line(" is free; it was %s", held);
+	}
+	cairn_reply_free(&r);
+	return code;
+}
+
+/* What is wrong with the options and the number of operands; CAIRN_OK where nothing is. */
+static enum cairn_code check(struct cli *c, const struct arguments *a, uint64_t *status)
+{
+	bool lists = argument(a, "list"), breaks = argument(a, "break");
+	bool runs = !lists && !breaks;
+
+	if (lists && breaks)
+		cairn_fail(&c->error, CAIRN_E_INVALID, "lock: --list does not go with --break");
+	else if (!runs && (argument(a, "wait") || argument(a, "ttl")))
+		cairn_fail(&c->error, CAIRN_E_INVALID, "lock: --wait and --ttl are for a lock that is taken");
+	else if (lists ? a->count > 1 : breaks ? a->count != 1 : a->count < 2)
+		cairn_fail(&c->error, CAIRN_E_INVALID, "lock: %s",
+			   lists              ? "--list takes one folder at most"
+				   : breaks   ? "--break takes one key"
+				   : a->count ? "the command is missing"
+					      : "the key and the command are missing");
+	else if (argument_number(a, "exit-status", status) && *status > 255)
+		cairn_fail(&c->error, CAIRN_E_INVALID, "an exit status is 0 to 255, not %llu",
+			   (unsigned long long)*status);
+	else
+		return CAIRN_OK;
+	cairn_hint(&c->error,
+		   "usage: cairn lock KEY COMMAND..., cairn lock --list [FOLDER], cairn lock --break KEY");
+	return CAIRN_E_INVALID;
+}
+
+VERB(lock)
+{
+	struct key key = { 0 };
+	uint64_t status = 0;
+	enum cairn_code code = check(c, a, &status);
+
+	if (!code && argument(a, "list"))
+		return list(c, a->count ? &a->operand[0] : NULL);
+	if (argument(a, "exit-status") && !code) {
+		c->own_status = true;
+		c->status = (int)status;
+	}
+	if (!code)
+		code = key_take(c, &a->operand[0], &key);
+	if (!code)
+		code = argument(a, "break") ? break_lock(c, &key) : run_under(c, a, &key);
+	key_free(&key);
+	return code;
+}

@@ -329,3 +329,85 @@ put a/end 13 1" ] || { cat "$cairn_root/exec"; false; }
   wait_for dead_job
 }
 dead_job() { ! kill -0 "$pid" 2>/dev/null; }
+
+@test "nothing is missed or repeated between the present content and the changes, while others write" {
+  local v i
+  node
+  for v in main kept; do
+    export CAIRN_VOLUME=$v
+    seq 3000 | sed 's/.*/put k& 0/' | cairn shell >/dev/null
+    { for i in $(seq 6000); do echo "put k$((RANDOM % 3000 + 1)) $i"; done | cairn shell >/dev/null; cairn put end 1; } 3>&- &
+    writer=$!
+    for i in 1 2 3 4; do
+      cairn watch --json --initial '' >"$cairn_root/$v.$i" 3>&- &
+      open+=($!)
+    done
+    wait "$writer"
+    end=$(cairn stat --json end | jq .revision)
+    for i in 1 2 3 4; do
+      wait_for grep -q "\"revision\":$end," "$cairn_root/$v.$i"
+      # First each key that there was, at its newest revision then; then each revision once.
+      at=$(head -n 1 "$cairn_root/$v.$i" | jq .at)
+      [ "$(jq -r 'select(.initial).key' "$cairn_root/$v.$i" | sort -u | wc -l)" -eq 3000 ]
+      [ "$(jq -r 'select(.initial) | .key' "$cairn_root/$v.$i" | wc -l)" -eq 3000 ]
+      [ "$(jq -r 'select(.initial) | .revision' "$cairn_root/$v.$i" | sort -n | tail -n 1)" -le "$at" ]
+      [ "$(jq -r 'select(.change) | .revision' "$cairn_root/$v.$i")" = "$(seq $((at + 1)) "$end")" ]
+      if [ "$v" = kept ] && [ "$i" = 1 ]; then
+        diff <(jq -r 'select(.initial) | "\(.key) \(.revision)"' "$cairn_root/$v.$i" | sort) \
+          <(cairn scan --json --revision "$at" | jq -r '"\(.key) \(.revision)"' | sort)
+      fi
+    done
+  done
+}
+
+@test "cairn watch that stood still sees every change all the same, where history is kept" {
+  node -o control.watch-buffer=64K
+  export CAIRN_VOLUME=kept
+  cli slow --format plain ''
+  kill -STOP "$pid"
+  seq 20000 | sed 's/.*/put key&/' | sed 's/$/ value/' | cairn shell >/dev/null
+  gone() { [ "$(cairn metrics | awk '$1 == "cairn_watches" { print $2 }')" = 0 ]; }
+  wait_for gone
+  kill -CONT "$pid"
+  wait_for lines slow 20000
+  [ "$(cut -f 4 "$cairn_root/slow")" = "$(seq 20000)" ]
+}
+
+@test "cairn watch goes on after a flush; after a restart without history it says that changes are lost" {
+  node
+  cairn put a 1
+  cli flushed --format plain ''
+  cairn volume flush --yes main
+  cairn put b 1
+  wait_for lines flushed 2
+  [ "$(cut -f 2-4 "$cairn_root/flushed")" = $'flush\t\t2\nput\tb\t3' ]
+  cairn_kill
+  cairn_start
+  status=0
+  wait "$pid" || status=$?
+  [ "$status" -eq 10 ]
+  grep -q '^cairn: compacted: volume main was emptied or made anew' "$cairn_root/flushed.err"
+}
+
+@test "a volume that fails ends its watches" {
+  faulty=$CAIRN_BUILD/t/lib/.libs/engine-faulty.so
+  [ -e "$faulty" ] || skip "engine-faulty is built by make check"
+  export CAIRN_FAULT=$cairn_root/fault
+  node
+  cairn volume create odd --engine "$faulty"
+  watch odd '{"prefix":""}' odd
+  cli ends -V odd ''
+  cairn -V odd put k 1
+  wait_for has odd 1
+  wait_for lines ends 1
+  echo full >"$CAIRN_FAULT" # no write, and no change
+  ! cairn -V odd put k 2 || false
+  echo broken >"$CAIRN_FAULT"
+  ! cairn -V odd put k 3 || false
+  wait_for ended odd
+  [ "$(error odd)" = "unavailable 2" ]
+  status=0
+  wait "$pid" || status=$?
+  [ "$status" -eq 70 ]
+  [ "$(wc -l <"$cairn_root/ends")" -eq 1 ]
+}

@@ -210,6 +210,8 @@ static bool on_park(struct call *call)
 
 	if (c->parked >= setting_number(c->control->node->settings, SETTING_CONTROL_WATCHES))
 		return false;
+	c->held -= r->held;
+	r->held = 0;
 	r->parked = true;
 	c->parked++;
 	return true;

@@ -23,7 +23,7 @@
 
 #define TICK_MS 1000          /* between progress messages, and between looks at those that lag */
 #define STUCK_NS 60000000000u /* without taking anything of the content */
-#define RUNS 64               /* of the feed in one turn of the loop */
+#define CHANGES 2048          /* of the feed in one turn of the loop */
 #define LOCAL(type, member, p) ((type *)((char *)(p)-offsetof(type, member)))
 
 struct watch;
@@ -341,15 +341,18 @@ static void dispatch(struct watches *h)
 	struct feed_facts facts;
 	struct store_event e;
 	struct feed_run run;
+	unsigned n = 0;
 	int there = 0;
 
 	store_feed_facts(h->store, &facts);
-	for (unsigned n = 0; h->live && (there = store_feed_take(h->store, &h->at, &run)) == 1; n++) {
-		while (h->live && feed_next(&run, &e))
+	while (h->live && (there = store_feed_take(h->store, &h->at, &run)) == 1) {
+		for (; h->live && n < CHANGES && feed_next(&run, &e); n++)
 			give_all(h, &e, &run);
 		h->at = run.at;
+		if (feed_peek(&run) > h->revision)
+			h->revision = feed_peek(&run) - 1;
 		store_feed_done(h->store, &run);
-		if (n == RUNS) {
+		if (n == CHANGES) {
 			if (!atomic_exchange(&h->posted, true))
 				loop_post(h->loop, &h->task);
 			return;
@@ -795,7 +798,8 @@ static enum cairn_code check(struct call *c, struct watch *w)
 	struct cairn_slice key = { 0 }, prefix = { 0 };
 	bool has_key = cairn_field_find(c->fields, CAIRN_F_KEY, &key),
 	     has_prefix = cairn_field_find(c->fields, CAIRN_F_PREFIX, &prefix);
-	uint64_t incarnation = shard_incarnation(volume_shard(c->volume, cairn_slice(NULL, 0)));
+	struct shard *shard = volume_shard(c->volume, cairn_slice(NULL, 0));
+	uint64_t incarnation = shard_incarnation(shard);
 
 	w->prefix = has_prefix;
 	w->what = has_prefix ? prefix : key;
@@ -817,7 +821,7 @@ static enum cairn_code check(struct call *c, struct watch *w)
 			&c->error, CAIRN_E_COMPACTED,
 			"volume %s was emptied or made anew since: its changes before that are gone",
 			c->volume->name);
-	return CAIRN_OK;
+	return shard_may_read(shard, &c->error);
 }
 
 void op_watch(struct call *c)

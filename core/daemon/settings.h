@@ -57,11 +57,10 @@ enum setting_type {
 	  "most requests under way on one connection; more are not read until some are answered") \
 	X(CONTROL_WATCHES, "control", "watches", NUMBER, "10000", 1, 1000000, SETTING_LIVE, 0, NULL, \
 	  "most watches on one connection; they do not count as requests under way") \
-	X(CONTROL_WATCH_BUFFER, "control", "watch-buffer", SIZE, "4M", 65536, 1ull << 32, SETTING_RESTART, \
-	  0, NULL, \
+	X(CONTROL_WATCH_BUFFER, "control", "watch-buffer", SIZE, "4M", 0, 1ull << 32, SETTING_RESTART, 0, \
+	  NULL, \
 	  "newest changes of each volume that are kept in memory for watches; a reader that is further " \
-	  "behind " \
-	  "is cut off") \
+	  "behind is cut off; 0: none while nobody watches") \
 	X(JOURNAL_DIR, "journal", "dir", PATH, "", 0, 0, SETTING_RESTART, 0, NULL, \
 	  "folder of the journal, for a disk of its own; journal in the data folder unless given") \
 	X(JOURNAL_SEGMENT, "journal", "segment", SIZE, "64M", 65536, 1ull << 30, SETTING_RESTART, 0, NULL, \

@@ -21,10 +21,15 @@ struct feed_block {
 	unsigned char bytes[];
 };
 
-/* A change in the feed: this, then key, other, author, face, client, value; filled up to a multiple of 8. */
+/* A change in the feed: this, then the bytes of its texts; filled up to a multiple of 8. */
+enum text { KEY, OTHER, AUTHOR, FACE, CLIENT, VALUE, TEXTS };
 struct entry {
-	struct store_event event; /* its slices are only lengths */
-	uint64_t size;            /* of all of it */
+	uint64_t revision, time_ns, size, version, file_id, create_revision;
+	uint32_t ordinal;
+	uint16_t flags;
+	uint8_t change, kind;
+	uint32_t bytes; /* all of it */
+	uint32_t len[TEXTS];
 };
 
 const char *store_event_name(const struct store_event *e)
@@ -32,33 +37,41 @@ const char *store_event_name(const struct store_event *e)
 	return change_name(e->change);
 }
 
-static void put(unsigned char **p, struct cairn_slice *s)
-{
-	if (s->len)
-		memcpy(*p, s->data, s->len);
-	*p += s->len;
-	s->data = NULL;
-}
-
 static void add(struct buffer *b, const struct store_event *e)
 {
-	struct entry entry = { .event = *e };
-	size_t size = sizeof(entry) + e->key.len + e->other.len + e->author.len + e->face.len +
-		e->client.len + e->value.len;
-	unsigned char *start, *p;
+	const struct cairn_slice *texts[TEXTS] = { &e->key,  &e->other,  &e->author,
+						   &e->face, &e->client, &e->value };
+	struct entry entry = {
+		.revision = e->revision,
+		.time_ns = e->time_ns,
+		.size = e->size,
+		.version = e->version,
+		.file_id = e->file_id,
+		.create_revision = e->create_revision,
+		.ordinal = e->ordinal,
+		.flags = e->flags,
+		.change = e->change,
+		.kind = e->kind,
+	};
+	size_t bytes = sizeof(entry);
+	unsigned char *p;
 
-	entry.size = (size + 7) & ~(size_t)7;
-	start = buffer_room(b, entry.size);
-	if (!start)
+	for (unsigned i = 0; i < TEXTS; i++) {
+		entry.len[i] = (uint32_t)texts[i]->len;
+		bytes += texts[i]->len;
+	}
+	bytes = (bytes + 7) & ~(size_t)7;
+	entry.bytes = (uint32_t)bytes;
+	p = buffer_room(b, bytes);
+	if (!p)
 		return; /* and the feed begins anew behind this batch */
-	p = start + sizeof(entry);
-	put(&p, &entry.event.key);
-	put(&p, &entry.event.other);
-	put(&p, &entry.event.author);
-	put(&p, &entry.event.face);
-	put(&p, &entry.event.client);
-	put(&p, &entry.event.value);
-	memcpy(start, &entry, sizeof(entry));
+	memcpy(p, &entry, sizeof(entry));
+	p += sizeof(entry);
+	for (unsigned i = 0; i < TEXTS; i++) {
+		if (entry.len[i])
+			memcpy(p, texts[i]->data, entry.len[i]);
+		p += entry.len[i];
+	}
 }
 
 void feed_change(struct work *w, struct cairn_slice key, const struct record *r, uint32_t ordinal,
@@ -68,7 +81,7 @@ void feed_change(struct work *w, struct cairn_slice key, const struct record *r,
 	bool value = f->values && !(flags & EVENT_GONE) && !r->chunks.len;
 
 	if (!f->on) {
-		if (w->s->meta.history)
+		if (w->s->meta.history || !f->limit)
 			return;
 		f->on = true; /* history ends within this batch */
 		f->since = w->revision - 1;
@@ -99,17 +112,18 @@ void feed_begin(struct store *s)
 {
 	struct feed *f = &s->feed;
 
-	f->on = atomic_load(&f->holders) || !s->meta.history;
+	f->on = atomic_load(&f->holders) || (!s->meta.history && f->limit);
 	f->values = atomic_load(&f->value_holders);
 	f->since = 0;
 	f->fresh.len = 0;
 }
 
+/* A reader, or the list, has no use for B any more. One block is kept for the next time. */
 static void let_go(struct feed *f, struct feed_block *b)
 {
 	if (--b->uses)
 		return;
-	if (!f->spare && b->cap == BLOCK)
+	if (b->cap == BLOCK && !f->spare)
 		f->spare = b;
 	else
 		free(b);
@@ -140,12 +154,14 @@ static void start_anew(struct feed *f, uint64_t revision)
 
 static struct feed_block *new_block(struct feed *f, size_t size)
 {
-	struct feed_block *b = size == BLOCK && f->spare ? f->spare : malloc(sizeof(*b) + size);
+	struct feed_block *b = size == BLOCK ? f->spare : NULL;
 
+	if (b)
+		f->spare = NULL;
+	else
+		b = malloc(sizeof(*b) + size);
 	if (!b)
 		return NULL;
-	if (b == f->spare)
-		f->spare = NULL;
 	*b = (struct feed_block){ .number = f->next_number++, .uses = 1, .cap = size };
 	*(f->last ? &f->last->next : &f->first) = b;
 	f->last = b;
@@ -165,7 +181,7 @@ static bool append(struct feed *f, uint64_t revision)
 	memcpy(b->bytes + b->len, f->fresh.data, f->fresh.len);
 	b->len += f->fresh.len;
 	b->last = revision;
-	while (f->bytes > f->limit && f->first != f->last)
+	while (f->bytes > (f->limit ? f->limit : STORE_FEED_BYTES) && f->first != f->last)
 		drop_first(f);
 	return true;
 }
@@ -217,7 +233,7 @@ void store_feed_release(struct store *s, bool values)
 	if (values)
 		atomic_fetch_sub(&f->value_holders, 1);
 	pthread_mutex_lock(&s->lock);
-	if (atomic_fetch_sub(&f->holders, 1) == 1 && s->published.history)
+	if (atomic_fetch_sub(&f->holders, 1) == 1 && (s->published.history || !f->limit))
 		start_anew(f, f->revision);
 	pthread_mutex_unlock(&s->lock);
 }
@@ -313,28 +329,35 @@ int store_feed_take(struct store *s, const struct feed_place *place, struct feed
 	return found;
 }
 
-static void take(const unsigned char **p, struct cairn_slice *s)
-{
-	s->data = *p;
-	*p += s->len;
-}
-
 bool feed_next(struct feed_run *r, struct store_event *e)
 {
-	const unsigned char *start = r->block->bytes + r->at.offset, *p = start + sizeof(struct entry);
+	const unsigned char *p = r->block->bytes + r->at.offset;
+	struct cairn_slice *texts[TEXTS] = {
+		&e->key, &e->other, &e->author, &e->face, &e->client, &e->value
+	};
 	struct entry entry;
 
 	if (r->at.offset == r->end)
 		return false;
-	memcpy(&entry, start, sizeof(entry));
-	*e = entry.event;
-	take(&p, &e->key);
-	take(&p, &e->other);
-	take(&p, &e->author);
-	take(&p, &e->face);
-	take(&p, &e->client);
-	take(&p, &e->value);
-	r->at.offset += entry.size;
+	memcpy(&entry, p, sizeof(entry));
+	*e = (struct store_event){
+		.revision = entry.revision,
+		.time_ns = entry.time_ns,
+		.size = entry.size,
+		.version = entry.version,
+		.file_id = entry.file_id,
+		.create_revision = entry.create_revision,
+		.ordinal = entry.ordinal,
+		.flags = entry.flags,
+		.change = entry.change,
+		.kind = entry.kind,
+	};
+	p += sizeof(entry);
+	for (unsigned i = 0; i < TEXTS; i++) {
+		*texts[i] = cairn_slice(p, entry.len[i]);
+		p += entry.len[i];
+	}
+	r->at.offset += entry.bytes;
 	return true;
 }
 
@@ -345,7 +368,7 @@ uint64_t feed_peek(const struct feed_run *r)
 	if (r->at.offset == r->end)
 		return 0;
 	memcpy(&entry, r->block->bytes + r->at.offset, sizeof(entry));
-	return entry.event.revision;
+	return entry.revision;
 }
 
 void store_feed_done(struct store *s, struct feed_run *run)

@@ -38,7 +38,7 @@ struct store_event {
 /* Name of E's change. Static. */
 const char *store_event_name(const struct store_event *e);
 
-/* Let the feed hold about BYTES. Before others use S. */
+/* Let the feed hold about BYTES; 0: something only while somebody watches. Before others use S. */
 void store_feed_limit(struct store *s, size_t bytes);
 /*
  * From the return on every change is in the feed, and with VALUES also its value where that stands in the

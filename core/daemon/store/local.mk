@@ -35,6 +35,11 @@ t_unit_u_store_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--
 t_unit_u_store_model_SOURCES = t/unit/u-store-model.c t/lib/storehouse.h t/lib/model.h t/lib/model-requests.h
 t_unit_u_store_model_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_store_model_LDADD = libstore.la libloader.la libbase.la
+check_PROGRAMS += t/unit/u-watch
+TESTS += t/unit/u-watch
+t_unit_u_watch_SOURCES = t/unit/u-watch.c t/lib/storehouse.h
+t_unit_u_watch_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_watch_LDADD = libstore.la libloader.la libbase.la
 check_PROGRAMS += t/unit/u-stream
 TESTS += t/unit/u-stream
 t_unit_u_stream_SOURCES = t/unit/u-stream.c t/unit/stream-sample.inc t/lib/storehouse.h

@@ -40,7 +40,7 @@ struct feed {
 	_Atomic unsigned holders, value_holders;
 	/* Under the store's lock. */
 	struct feed_block *first, *last; /* oldest first */
-	struct feed_block *spare;        /* nobody's; or NULL */
+	struct feed_block *spare;        /* to be used next, or NULL */
 	uint64_t next_number;            /* of the next block */
 	size_t bytes, limit;             /* of all blocks */
 	size_t dropped;                  /* length of the block that was dropped last */

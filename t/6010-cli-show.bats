@@ -1,6 +1,8 @@
 # What the command shows: listings, tables, terminals, help, the manual page, completion.
 # shellcheck disable=SC2154  # $output and $status are bats'
 
+bats_require_minimum_version 1.5.0
+
 setup() {
   load lib/cairn.bash
   load lib/golden.bash
@@ -62,6 +64,24 @@ steady() { sed -E "s#$cairn_root#ROOT#g; s/[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.]
   [ "$(grep -c '^│   ├── ' out)" -eq 1202 ]
   [ "$(grep -c '^│   └── ' out)" -eq 1 ]
   [ "$(tail -n 2 out)" = $'│       └── x\n└── g' ]
+}
+
+@test "with --json a listing has no values, a tree and the help are JSON" {
+  start && some_keys
+  [ "$(cairn --json ls -r | jq -s 'length, (map(has("value")) | any)' | tr '\n' ' ')" = "7 false " ]
+  [ "$(cairn --json scan app/port | jq -r .value)" = 8080 ]
+  diff <(cairn --json tree | jq -r '.. | .key? // empty' | grep -v '/$' | sort) <(cairn ls -r | sort)
+  [ "$(cairn --json tree app | jq -c .)" = '{"key":"app/","entries":[{"key":"app/port"},{"key":"app/tls/","entries":[{"key":"app/tls/cert"}]},{"key":"app/web.conf"}]}' ]
+  cairn put $'app/\xff' 1
+  [ "$(cairn --json tree app/ | jq -r '.entries[3].key_base64')" = "$(printf 'app/\xff' | base64)" ]
+  cairn del -r app && cairn del greeting "it's odd" $'new\nline' tab
+  [ "$(cairn --json tree)" = '{"entries":[]}' ]
+  run --separate-stderr cairn --json tree app
+  [ "$status" -eq 1 ] && [ -z "$output" ] && [ "$(jq -r .code <<<"$stderr")" = not-found ]
+  diff <(cairn --json help | jq -r '.command // empty' | sort) <(cairn complete -- '' | cut -f 1 | sort)
+  [ "$(cairn --json help set | jq -c '[.command, .aliases, (.options | map(.name) | index("if-absent") != null)]')" = '["put",["set"],true]' ]
+  [ "$(cairn --json help volume | jq -r '.commands[].command' | head -n 2 | tail -n 1)" = create ]
+  [ "$(cairn --json help exit-codes | jq -r .topic)" = exit-codes ]
 }
 
 @test "a terminal gets the missing newline, and nothing that acts on it" {

@@ -316,6 +316,10 @@ extern const struct topic {
 	const char *name, *help, *page;
 } topics[];
 
+/* help_json.c */
+/* The verb or topic NAME, or with NULL all of them, as lines of JSON. Whether there is any. */
+bool help_json(const char *name);
+
 /* One function for each verb. */
 #define VERB(name) enum cairn_code verb_##name(struct cli *c, const struct arguments *a)
 VERB(get);

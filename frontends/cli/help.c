@@ -204,6 +204,8 @@ VERB(help)
 		manual();
 		return CAIRN_OK;
 	}
+	if (c->format == FORMAT_JSON && help_json(a->count ? a->operand[0].text : NULL))
+		return CAIRN_OK;
 	if (!a->count)
 		show_overview();
 	else if (v)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include "buffer.h"
 #include "cli.h"
+#include "json.h"
 #include "banned.h"
 
 struct walk {
@@ -215,7 +216,8 @@ VERB(ls)
 	if (l.details)
 		table_begin(&l.table, c, columns, 5, FORMAT_TABLE);
 	l.folder = range.prefix = k.name;
-	range.keys_only = !l.details && c->format != FORMAT_JSON;
+	range.meta_only = l.details || c->format == FORMAT_JSON;
+	range.keys_only = !range.meta_only;
 	code = walk(c, &range, list_row, &l);
 	if (code == CAIRN_OK && !l.any && operand)
 		code = list_key(&l, operand);
@@ -228,8 +230,10 @@ VERB(ls)
 struct tree {
 	struct cli *c;
 	bool utf8;
+	bool more; /* as JSON: something stands before the next entry of this folder */
 	struct past past;
-	struct cairn_slice title; /* the folder asked for, until it is shown */
+	struct cairn_slice title; /* the folder asked for */
+	bool titled;              /* it was shown */
 	char *indent;             /* what stands before the names of this folder */
 	size_t depth, room;
 };
@@ -255,13 +259,60 @@ static bool page_row(void *arg, struct cairn_slice row)
 
 static enum cairn_code tree_folder(struct tree *t, struct cairn_slice folder, bool *any);
 
+/* {"key":"app/port"}; that of a folder is left open, for its entries: {"key":"app/","entries":[ */
+static void tree_open(struct cairn_slice key, bool folder)
+{
+	struct cairn_msg m = { 0 };
+	struct buffer b = { 0 };
+
+	cairn_msg_start(&m, 0);
+	if (key.len)
+		cairn_msg_bytes(&m, CAIRN_F_KEY, key);
+	json_print_fields(&b, cairn_message_fields(cairn_msg_slice(&m)), NULL);
+	if (b.error || cairn_msg_error(&m))
+		no_memory();
+	fwrite(b.data, 1, b.len - folder, stdout);
+	if (folder)
+		printf("%s\"entries\":[", key.len ? "," : "");
+	buffer_free(&b);
+	cairn_msg_free(&m);
+}
+
+static bool is_folder(struct cairn_slice name)
+{
+	return name.len && ((const char *)name.data)[name.len - 1] == '/';
+}
+
+/* The folder that was asked for, before its first entry. */
 static void tree_title(struct tree *t)
 {
-	if (t->title.len) {
+	if (t->titled)
+		return;
+	t->titled = true;
+	if (t->c->format == FORMAT_JSON) {
+		tree_open(t->title, true);
+	} else if (t->title.len) {
 		text_quote(stdout, t->title, t->utf8);
 		putchar('\n');
 	}
-	t->title.len = 0;
+}
+
+static enum cairn_code tree_json(struct tree *t, struct cairn_slice key)
+{
+	enum cairn_code code = CAIRN_OK;
+	bool any;
+
+	tree_title(t);
+	if (t->more)
+		putchar(',');
+	tree_open(key, is_folder(key));
+	t->more = false;
+	if (is_folder(key)) {
+		code = tree_folder(t, key, &any);
+		fputs("]}", stdout);
+	}
+	t->more = true;
+	return code;
 }
 
 static enum cairn_code tree_name(struct tree *t, struct cairn_slice folder, struct cairn_slice key, bool last)
@@ -274,13 +325,15 @@ static enum cairn_code tree_name(struct tree *t, struct cairn_slice folder, stru
 	enum cairn_code code;
 	bool any;
 
+	if (t->c->format == FORMAT_JSON)
+		return tree_json(t, key);
 	tree_title(t);
 	if (depth)
 		fwrite(t->indent, 1, depth, stdout);
 	fputs(branches[t->utf8][last], stdout);
 	text_quote(stdout, name, t->utf8);
 	putchar('\n');
-	if (name.len == 0 || ((const char *)name.data)[name.len - 1] != '/')
+	if (!is_folder(name))
 		return CAIRN_OK;
 	if (t->room < depth + 8) {
 		t->room = (depth + 8) * 2;
@@ -335,9 +388,9 @@ VERB(tree)
 	enum cairn_code code;
 	bool any = false;
 
-	if (c->format == FORMAT_JSON || c->format == FORMAT_PLAIN)
+	if (c->format == FORMAT_PLAIN)
 		return cairn_fail(&c->error, CAIRN_E_INVALID,
-				  "a tree is for people: 'ls -r' has --json and --format plain");
+				  "a tree is not plain: 'ls -r' has --format plain");
 	code = folder_take(c, a->count ? &a->operand[0] : NULL, &k);
 	t.title = k.name;
 	if (code == CAIRN_OK)
@@ -349,6 +402,8 @@ VERB(tree)
 				  (int)k.name.len, (const char *)k.name.data, c->volume ? c->volume : "main");
 	else if (code == CAIRN_OK)
 		tree_title(&t);
+	if (t.titled && c->format == FORMAT_JSON)
+		fputs("]}\n", stdout);
 	free(t.indent);
 	key_free(&k);
 	return code;

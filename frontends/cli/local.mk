@@ -2,7 +2,7 @@
 if WITH_CLI
 bin_PROGRAMS += bin/cairn
 noinst_LTLIBRARIES += libcli.la
-libcli_la_SOURCES = %D%/cli.h %D%/run.c %D%/arguments.c %D%/verbs.c %D%/pages.c %D%/past.c %D%/revert.c %D%/help.c %D%/manual.c %D%/text.c %D%/text.h \
+libcli_la_SOURCES = %D%/cli.h %D%/run.c %D%/arguments.c %D%/verbs.c %D%/pages.c %D%/past.c %D%/revert.c %D%/help.c %D%/help_json.c %D%/manual.c %D%/text.c %D%/text.h \
 	%D%/output.c %D%/request.c %D%/keys.c %D%/get.c %D%/data.c %D%/listing.c %D%/folders.c %D%/txn.c %D%/cluster.c \
 	%D%/admin.c %D%/shell.c %D%/complete.c %D%/proxy.c %D%/prompt.c %D%/prompt.h %D%/editor.c \
 	%D%/expiry.c %D%/watch.c %D%/watch.h %D%/runner.c \

@@ -159,6 +159,12 @@ void conn_close_soon(struct conn *c)
 	conn_flush(c);
 }
 
+static void trim(struct cairn_msg *m)
+{
+	if (m->cap > KEEP)
+		cairn_msg_free(m);
+}
+
 /* A stream has something to say. */
 static bool on_event(struct call *call)
 {
@@ -169,6 +175,8 @@ static bool on_event(struct call *call)
 		c->face->answer(r, ANSWER_EVENT);
 		conn_flush(c);
 	}
+	if (r->parked) /* it may wait for long */
+		trim(&call->answer);
 	cairn_msg_start(&call->answer, 0);
 	if (unsent(c) <= CONN_UNSENT_MAX || call->cancelled)
 		return true;
@@ -215,12 +223,6 @@ static bool on_park(struct call *call)
 	r->parked = true;
 	c->parked++;
 	return true;
-}
-
-static void trim(struct cairn_msg *m)
-{
-	if (m->cap > KEEP)
-		cairn_msg_free(m);
 }
 
 void request_free(struct request *r)

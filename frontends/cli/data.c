@@ -117,56 +117,47 @@ VERB(put)
 	return code;
 }
 
-/* A write of the value WORD to K by M, which says already what is done with it. */
-static enum cairn_code write_part(struct cli *c, const struct arguments *a, struct cairn_msg *m,
-				  const struct key *k, const struct word *word)
+/* OP, which is append or patch, of the value WORD; with OFFSET at that place. */
+static enum cairn_code write_part(struct cli *c, const struct arguments *a, unsigned op,
+				  const uint64_t *offset, const struct word *word)
 {
+	struct cairn_msg m = { 0 };
 	struct cairn_reply r = { 0 };
 	struct value v = { .fd = -1 };
-	enum cairn_code code = value_take(c, word, false, &v);
+	struct key k;
+	enum cairn_code code = key_take(c, &a->operand[0], &k);
 
-	cairn_msg_bytes(m, CAIRN_F_KEY, k->name);
 	if (code == CAIRN_OK)
-		code = write_value(c, m, &v, &r);
+		code = value_take(c, word, false, &v);
+	if (code == CAIRN_OK) {
+		request(c, &m, op);
+		cairn_msg_bytes(&m, CAIRN_F_KEY, k.name);
+		if (offset)
+			cairn_msg_u64(&m, CAIRN_F_OFFSET, *offset);
+		code = write_value(c, &m, &v, &r);
+	}
 	if (code == CAIRN_OK)
 		show_write(c, a, r.fields);
+	cairn_msg_free(&m);
 	cairn_reply_free(&r);
 	value_close(&v);
+	key_free(&k);
 	return code;
 }
 
 VERB(append)
 {
-	struct cairn_msg m = { 0 };
-	struct key k = { 0 };
-	enum cairn_code code = key_take(c, &a->operand[0], &k);
-
-	request(c, &m, CAIRN_OP_APPEND);
-	if (code == CAIRN_OK)
-		code = write_part(c, a, &m, &k, &a->operand[1]);
-	cairn_msg_free(&m);
-	key_free(&k);
-	return code;
+	return write_part(c, a, CAIRN_OP_APPEND, NULL, &a->operand[1]);
 }
 
 VERB(patch)
 {
-	struct cairn_msg m = { 0 };
-	struct key k = { 0 };
 	uint64_t offset;
-	enum cairn_code code = key_take(c, &a->operand[0], &k);
 
-	if (code == CAIRN_OK && !text_number(a->operand[1].text, &offset))
-		code = cairn_fail(&c->error, CAIRN_E_INVALID,
+	if (!text_number(a->operand[1].text, &offset))
+		return cairn_fail(&c->error, CAIRN_E_INVALID,
 				  "patch: '%.100s' is no offset: a number of bytes", a->operand[1].text);
-	request(c, &m, CAIRN_OP_PATCH);
-	if (code == CAIRN_OK) {
-		cairn_msg_u64(&m, CAIRN_F_OFFSET, offset);
-		code = write_part(c, a, &m, &k, &a->operand[2]);
-	}
-	cairn_msg_free(&m);
-	key_free(&k);
-	return code;
+	return write_part(c, a, CAIRN_OP_PATCH, &offset, &a->operand[2]);
 }
 
 static enum cairn_code del_key(struct cli *c, const struct arguments *a, const struct word *w)

@@ -132,12 +132,7 @@ static void do_open(struct task *t)
 
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct task *t = task_new(req, ino);
-
-	if (!t)
-		return;
-	t->fi = *fi;
-	task_start(t, do_open);
+	task_run(req, ino, fi, do_open);
 }
 
 /* A new file that exists here only until it is committed. 0 and *OUT (held), or an errno. */
@@ -399,17 +394,11 @@ static void do_flush(struct task *t)
 
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct task *t;
-
 	if (!handle_of(fi)->node->content.dirty) {
 		fuse_reply_err(req, 0);
 		return;
 	}
-	t = task_new(req, ino);
-	if (!t)
-		return;
-	t->fi = *fi;
-	task_start(t, do_flush);
+	task_run(req, ino, fi, do_flush);
 }
 
 static void do_fsync(struct task *t)
@@ -424,13 +413,8 @@ static void do_fsync(struct task *t)
 
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	struct task *t = task_new(req, ino);
-
 	(void)datasync;
-	if (!t)
-		return;
-	t->fi = *fi;
-	task_start(t, do_fsync);
+	task_run(req, ino, fi, do_fsync);
 }
 
 static void do_release(struct task *t)
@@ -456,18 +440,13 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct mount *m = fuse_req_userdata(req);
 	struct handle *h = handle_of(fi);
-	struct task *t;
 
 	if (!h->node->content.dirty && !(h->created && h->node->unwritten)) {
 		handle_free(m, h);
 		fuse_reply_err(req, 0);
 		return;
 	}
-	t = task_new(req, ino);
-	if (!t)
-		return;
-	t->fi = *fi;
-	task_start(t, do_release);
+	task_run(req, ino, fi, do_release);
 }
 
 static void do_fallocate(struct task *t)

@@ -89,6 +89,8 @@ bool task_name(struct task *t, const char *name);
 bool task_to(struct task *t, fuse_ino_t ino, const char *name);
 /* RUN NULL: the caller has no memory. */
 void task_start(struct task *t, void (*run)(struct task *t));
+/* Both, for a task that needs to know no more than the open file FI. */
+void task_run(fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi, void (*run)(struct task *t));
 /* Run RUN on N for no caller of the kernel. */
 void task_start_silent(struct mount *m, struct node *n, void (*run)(struct task *t));
 /* Keep N until the task ends. */

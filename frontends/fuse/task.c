@@ -134,6 +134,16 @@ void task_start(struct task *t, void (*run)(struct task *t))
 	go_on(t);
 }
 
+void task_run(fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi, void (*run)(struct task *t))
+{
+	struct task *t = task_new(req, ino);
+
+	if (!t)
+		return;
+	t->fi = *fi;
+	task_start(t, run);
+}
+
 void task_start_silent(struct mount *m, struct node *n, void (*run)(struct task *t))
 {
 	struct task *t = new_task(m, n);

@@ -22,6 +22,16 @@ static int refusal(const char *name, bool set)
 	return set && !strncmp(name, OWN, strlen(OWN)) ? EPERM : 0;
 }
 
+/* A task for the attribute NAME, unless it is refused. */
+static struct task *attribute_task(fuse_req_t req, fuse_ino_t ino, const char *name, bool set)
+{
+	int r = refusal(name, set);
+
+	if (r)
+		fuse_reply_err(req, r);
+	return r ? NULL : task_new(req, ino);
+}
+
 /* Answer with VALUE as getxattr(2) and listxattr(2) have it. */
 static void reply_value(struct task *t, struct cairn_slice value)
 {
@@ -114,14 +124,8 @@ static void do_getxattr(struct task *t)
 
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
-	int r = refusal(name, false);
-	struct task *t;
+	struct task *t = attribute_task(req, ino, name, false);
 
-	if (r) {
-		fuse_reply_err(req, r);
-		return;
-	}
-	t = task_new(req, ino);
 	if (!t)
 		return;
 	t->size = size;
@@ -221,14 +225,8 @@ static void do_setxattr(struct task *t)
 void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
 	size_t len = strlen(name) + 1;
-	int r = refusal(name, true);
-	struct task *t;
+	struct task *t = attribute_task(req, ino, name, true);
 
-	if (r) {
-		fuse_reply_err(req, r);
-		return;
-	}
-	t = task_new(req, ino);
 	if (!t)
 		return;
 	t->flags = (unsigned)flags;
@@ -254,14 +252,8 @@ static void do_removexattr(struct task *t)
 
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	int r = refusal(name, true);
-	struct task *t;
+	struct task *t = attribute_task(req, ino, name, true);
 
-	if (r) {
-		fuse_reply_err(req, r);
-		return;
-	}
-	t = task_new(req, ino);
 	if (!t)
 		return;
 	t->data = strdup(name);

@@ -421,6 +421,10 @@ int main(int argc, char **argv)
 	b.s = find(argv[1]);
 	prepare(&b);
 	run(&b);
+	free(b.order);
+	free(b.pool);
+	free(b.rows);
+	free(b.names);
 	if (loader)
 		loader_free(loader);
 	return 0;

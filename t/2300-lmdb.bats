@@ -103,3 +103,23 @@ spoil() { # FILE OFFSET
   cairn check
   [ "$(cairn ls | wc -l)" -ge 40 ]
 }
+
+@test "a stream whose reader is slow is cut off at held-max, and the file stays bounded" {
+  start -o volume.parameters=held-max=8M -o volume.history=0
+  head -c 100000 /dev/urandom >"$cairn_root/value"
+  for i in {1..60}; do cairn put "k$i" - <"$cairn_root/value"; done
+  mkfifo "$cairn_root/pipe"
+  cairn snapshot save - >"$cairn_root/pipe" 2>"$cairn_root/said" &
+  local saver=$!
+  exec 8<"$cairn_root/pipe" # opened, and not read
+  for round in {1..8}; do
+    for i in {1..60}; do cairn put "k$i" - <"$cairn_root/value"; done
+  done
+  grep -F 'was cut off' "$cairn_root/n1/log" || cairn --json volume stats | grep -A2 readers-cut-off
+  [ "$(stat -c %s "$volume/1.mdb")" -lt 60000000 ] || { stat -c %s "$volume/1.mdb"; false; }
+  cat <&8 >"$cairn_root/stream"
+  exec 8<&-
+  run wait $saver
+  cat "$cairn_root/said"
+  grep -F 'cut off' "$cairn_root/said"
+}

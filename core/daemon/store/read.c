@@ -28,6 +28,12 @@ enum cairn_code read_failed(struct reader *r, int e, struct cairn_slice key)
 		engine_damage(r->s->engine, r->error);
 		return CAIRN_E_CORRUPT;
 	}
+	if (e == -ESTALE)
+		return cairn_fail(
+			r->error, CAIRN_E_UNAVAILABLE,
+			"what was being read has kept engine %s from using too much of its file again, "
+			"and was cut off",
+			r->s->engine->ops.name);
 	return cairn_fail(r->error, cairn_error_from_errno(-e), "reading '%s': %s", key_text(key, text),
 			  strerror(-e));
 }

@@ -16,7 +16,7 @@
 struct store_save {
 	struct reader r;
 	struct meta meta; /* of the snapshot */
-	void *it;
+	void *it;         /* while a block is being filled; between two the snapshot alone is held */
 	struct stream_writer frame;
 	struct buffer content;    /* of the block being filled */
 	struct cairn_msg message; /* of the first and last block */
@@ -104,14 +104,10 @@ static enum cairn_code add_end(struct store_save *w, struct buffer *out, struct 
 				  : CAIRN_OK;
 }
 
-static enum cairn_code open_iterator(struct store_save *w, const struct store_place *from,
-				     struct cairn_error *error)
+/* Go on where another stream of the same state has stood, or begin. */
+static enum cairn_code take_place(struct store_save *w, const struct store_place *from,
+				  struct cairn_error *error)
 {
-	const struct engine *engine = w->r.s->engine;
-	unsigned char start[STORE_KEY_MAX + 2] = { 1 };
-	size_t len = 1;
-	int e;
-
 	if (from && from->sequence) {
 		if (from->position.index != w->meta.position.index ||
 		    from->position.term != w->meta.position.term)
@@ -119,17 +115,32 @@ static enum cairn_code open_iterator(struct store_save *w, const struct store_pl
 					  "the store has gone on since the stream was begun");
 		w->place = *from;
 		w->frame.sequence = from->sequence;
-		if (from->key_len) {
-			memcpy(start, from->key, from->key_len);
-			start[from->key_len] = 0; /* the first key behind it */
-			len = from->key_len + 1;
-		}
 	}
 	w->place.position = w->meta.position;
-	e = engine->ops.iter_open(engine->handle, w->r.snapshot, cairn_slice(start, len),
-				  cairn_slice(NULL, 0), 0, &w->it);
-	return e < 0 ? cairn_fail(error, cairn_error_from_errno(-e), "saving the store: %s", strerror(-e))
-		     : CAIRN_OK;
+	return CAIRN_OK;
+}
+
+/* Behind the last row that the stream has. */
+static int open_iterator(struct store_save *w)
+{
+	const struct engine *engine = w->r.s->engine;
+	unsigned char start[STORE_KEY_MAX + 2] = { 1 };
+	size_t len = 1;
+
+	if (w->place.key_len) {
+		memcpy(start, w->place.key, w->place.key_len);
+		start[w->place.key_len] = 0; /* the first key behind it */
+		len = w->place.key_len + 1;
+	}
+	return engine->ops.iter_open(engine->handle, w->r.snapshot, cairn_slice(start, len),
+				     cairn_slice(NULL, 0), 0, &w->it);
+}
+
+static void close_iterator(struct store_save *w)
+{
+	if (w->it)
+		w->r.s->engine->ops.iter_close(w->it);
+	w->it = NULL;
 }
 
 enum cairn_code store_save_open(struct store_save **result, struct store *s, struct cairn_slice facts,
@@ -164,7 +175,7 @@ enum cairn_code store_save_open(struct store_save **result, struct store *s, str
 			code = read_failed(&w->r, e, cairn_str(META_KEY));
 	}
 	if (!code)
-		code = open_iterator(w, from, error);
+		code = take_place(w, from, error);
 	if (code)
 		store_save_close(w);
 	else
@@ -253,12 +264,15 @@ static enum cairn_code fill(struct store_save *w, bool *end)
 {
 	const struct engine *engine = w->r.s->engine;
 	enum cairn_code code = CAIRN_OK;
+	int e = open_iterator(w);
 
+	if (e < 0)
+		return read_failed(&w->r, e, cairn_slice(w->place.key, w->place.key_len));
 	w->content.len = 0;
 	while (!code && w->content.len < STREAM_BLOCK && !w->content.error) {
 		struct cairn_slice key = { 0 }, body;
-		int e = engine->ops.iter_next(w->it, &key, &body);
 
+		e = engine->ops.iter_next(w->it, &key, &body);
 		if (e < 0)
 			return read_failed(&w->r, e, cairn_slice(w->place.key, w->place.key_len));
 		*end = !key.data;
@@ -280,6 +294,7 @@ enum cairn_code store_save_next(struct store_save *w, struct buffer *out, bool *
 		code = add_facts(w, out, error);
 	if (!code)
 		code = fill(w, end);
+	close_iterator(w);
 	if (!code && w->content.len)
 		stream_block(&w->frame, STREAM_ROWS, buffer_slice(&w->content), out);
 	if (!code && *end)
@@ -307,8 +322,6 @@ void store_save_close(struct store_save *w)
 	if (!w)
 		return;
 	engine = w->r.s->engine;
-	if (w->it)
-		engine->ops.iter_close(w->it);
 	if (w->r.snapshot)
 		engine->ops.release(engine->handle, w->r.snapshot);
 	stream_writer_free(&w->frame);

@@ -324,6 +324,11 @@ static enum cairn_code not_checked(struct store *s, int e, struct cairn_error *e
 {
 	if (e == -ECANCELED)
 		return cairn_fail(error, CAIRN_E_TIMEOUT, "the check was ended before it was done");
+	if (e == -ESTALE)
+		return cairn_fail(
+			error, CAIRN_E_UNAVAILABLE,
+			"the check kept engine %s from using too much of its file again, and was cut off",
+			s->engine->ops.name);
 	if (e != -EUCLEAN)
 		return cairn_fail(error, cairn_error_from_errno(-e), "checking the store: %s", strerror(-e));
 	cairn_fail(error, CAIRN_E_CORRUPT, "the store in engine %s cannot be read", s->engine->ops.name);

@@ -124,7 +124,10 @@ struct cairn_engine {
 	 * in. */
 	int (*sync)(void *handle, struct cairn_error *error);
 
-	/* A state that later writes do not change; released with release(). Required with SNAPSHOT. */
+	/*
+	 * A state that later writes do not change; released with release(). Reads of one that keeps too much
+	 * of the engine's room may answer -ESTALE from some point on. Required with SNAPSHOT.
+	 */
 	int (*snapshot)(void *handle, void **snapshot);
 	void (*release)(void *handle, void *snapshot);
 

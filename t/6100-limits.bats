@@ -129,3 +129,19 @@ main memory none 1 5 2.0 GiB 1 memory" ] || { cairn volume list; false; }
   rm -f "$CAIRN_MOUNT"/[ab]
   head -c 7500000 /dev/urandom >"$CAIRN_MOUNT/c"
 }
+
+@test "an engine's own upkeep gives space back while the volume serves" {
+  requires_engine bitcask
+  start -o volume.engine=bitcask -o volume.history=0
+  head -c 1000000 /dev/urandom >a
+  for i in {1..40}; do cairn put "k$((i % 4))" @a >/dev/null; done
+  for i in {1..300}; do
+    used=$(du -sb n1/data/volumes/main-* | cut -f1)
+    [ "$used" -gt 12000000 ] || break
+    sleep 0.1
+  done
+  [ "$used" -le 12000000 ] || { cairn volume stats; false; }
+  [ "$(cairn volume stats --json | jq -r '.statistics[] | select(.name == "engine upkeep") | .amount')" -gt 0 ]
+  cairn get k1 | cmp - a
+  cairn check
+}

@@ -234,6 +234,14 @@ void engine_complete(struct engine *e, const struct cairn_engine *plugin)
 	fill(&e->ops);
 }
 
+bool engine_maintains(const struct cairn_engine *plugin)
+{
+	struct engine e;
+
+	engine_complete(&e, plugin);
+	return e.ops.maintain != no_maintain;
+}
+
 enum cairn_code engine_open(struct engine *e, const struct cairn_engine *plugin, const char *dir,
 			    const char *const *parameters, size_t count, struct cairn_error *error)
 {

@@ -24,6 +24,9 @@ void engine_close(struct engine *e);
 /* The callbacks of PLUGIN alone, complete, for those that need no handle. */
 void engine_complete(struct engine *e, const struct cairn_engine *plugin);
 
+/* Whether PLUGIN has a maintain() of its own. */
+bool engine_maintains(const struct cairn_engine *plugin);
+
 /* Return when everything written so far survives power loss; the caller is the one writer. 0 or -errno with
  * *ERROR filled. */
 int engine_sync(struct engine *e, struct cairn_error *error);

@@ -443,12 +443,17 @@ void op_volume_stats(struct call *c)
 {
 	struct engine *e = shard_engine(only_shard(c->volume));
 	struct store_facts facts;
+	uint64_t steps, took_ns;
 
 	add_facts(&c->answer, c->volume);
 	store_facts(shard_store(only_shard(c->volume)), &facts);
 	add_stat(&c->answer, "history used", "bytes", facts.history_used);
 	add_stat(&c->answer, "history limit", "bytes", facts.history_limit);
 	add_stat(&c->answer, "history floor", "revision", facts.floor);
+	if (shard_upkeep(only_shard(c->volume), &steps, &took_ns)) {
+		add_stat(&c->answer, "engine upkeep", "steps", steps);
+		add_stat(&c->answer, "engine upkeep time", "ms", took_ns / 1000000);
+	}
 	e->ops.stats(e->handle, add_stat, &c->answer);
 	call_done(c);
 }

@@ -580,9 +580,7 @@ static int overlay_maintain(void *handle, uint64_t budget_us, bool *more)
 	struct overlay *o = handle;
 	int e;
 
-	*more = true;
-	if (pthread_mutex_trylock(&o->flushing))
-		return 0;
+	pthread_mutex_lock(&o->flushing);
 	e = o->lower.ops.maintain(o->lower.handle, budget_us, more);
 	pthread_mutex_unlock(&o->flushing);
 	return e;

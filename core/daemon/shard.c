@@ -36,6 +36,8 @@
 #define HOLD_BYTES (8u << 20)   /* and waited for when it holds this much */
 #define TICK_NS 1000000000u     /* the longest time between two ticks */
 #define FULL_NS 60000000000u    /* how long the last refusal for want of room counts as a state */
+#define UPKEEP_US 5000          /* one step of the engine's own upkeep */
+#define UPKEEP_NS 500000000u    /* most of it between two ticks */
 #define SMALL_BYTES (16u << 10) /* a command up to here may be applied in a loop */
 
 struct shard {
@@ -101,9 +103,18 @@ struct shard {
 	_Atomic bool no_room;     /* and failed the last time, since the disk is full */
 	_Atomic bool raising;     /* that is under way */
 
+	bool upkeeps;            /* the engine has work of its own to do, which is one of its writers: */
+	struct pool_task upkeep; /* over an overlay a task of its own does it, else whoever applies */
+	_Atomic bool upkeeping;  /* that task is under way */
+	_Atomic uint64_t upkeep_until_ns; /* no step begins after this time */
+	_Atomic uint64_t upkeep_steps, upkeep_took_ns;
+	bool upkeep_failed;   /* the last time; of whoever does it */
+	_Atomic bool closing; /* nothing is begun any more that can be left */
+
 	/* Of the holder of the apply flag. */
 	struct pool_task task;
-	bool reclaim; /* history may have rows to remove */
+	bool upkeep_due; /* the engine may have work to do */
+	bool reclaim;    /* history may have rows to remove */
 	struct store_command commands[APPLY_MAX];
 
 	_Atomic enum cairn_code stopped; /* code of REASON; 0 while the shard is healthy */
@@ -541,6 +552,45 @@ static bool reclaim(struct shard *s)
 	return s->reclaim;
 }
 
+/* One step of the engine's own upkeep, while nobody else writes to it. Whether there is more to do, now. */
+static bool upkeep_step(struct shard *s)
+{
+	uint64_t start = clock_boot_ns(), end;
+	bool more = false;
+	int e;
+
+	if (s->stopped || s->closing || start >= s->upkeep_until_ns)
+		return false;
+	e = s->engine.ops.maintain(s->engine.handle, UPKEEP_US, &more);
+	end = clock_boot_ns();
+	s->upkeep_steps++;
+	s->upkeep_took_ns += end - start;
+	if (e < 0 && !s->upkeep_failed)
+		log_warn(s->node->log, LOG_ENGINE, "the engine's upkeep failed; it is tried again",
+			 LOG_TEXT("volume", s->name), LOG_TEXT("reason", strerror(-e)));
+	s->upkeep_failed = e < 0;
+	return more && e == 0 && end < s->upkeep_until_ns;
+}
+
+static void upkeep_task(struct pool_task *t)
+{
+	struct shard *s = (struct shard *)((char *)t - offsetof(struct shard, upkeep));
+
+	if (upkeep_step(s)) { /* behind whatever else the workers have to do */
+		pool_post(s->node->pool, &s->upkeep);
+		return;
+	}
+	s->upkeeping = false;
+	release(s);
+}
+
+/* With the apply flag, in a worker: one step where there is no overlay. Whether there is more to do. */
+static bool upkeep_applying(struct shard *s)
+{
+	s->upkeep_due = s->upkeep_due && upkeep_step(s);
+	return s->upkeep_due;
+}
+
 static bool has_committed(struct shard *s)
 {
 	bool has;
@@ -575,8 +625,10 @@ static void apply_all(struct shard *s, bool worker)
 		if (!shard_health(s, &why)) {
 			apply_batch(s, batch);
 			maybe_flush(s);
-			if (worker)
+			if (worker) {
 				reclaim(s);
+				upkeep_applying(s);
+			}
 			continue;
 		}
 		if (s->journal) { /* that has it, and gives it back when the shard is opened again */
@@ -606,8 +658,12 @@ static void apply_task(struct pool_task *t)
 {
 	struct shard *s = (struct shard *)((char *)t - offsetof(struct shard, task));
 
-	while (reclaim(s) && !has_committed(s))
-		;
+	bool more;
+
+	do {
+		more = reclaim(s);
+		more = upkeep_applying(s) || more;
+	} while (more && !has_committed(s));
 	apply_all(s, true);
 	try_step(s, NULL); /* the module learns what was applied */
 	release(s);
@@ -803,6 +859,24 @@ static void unstage_from(struct shard *s, struct cairn_slice id)
 	shard_write(s, w);
 }
 
+/* Let the engine do what it has to do, for a part of the time until the next tick. */
+static void begin_upkeep(struct shard *s)
+{
+	s->upkeep_until_ns = clock_boot_ns() + UPKEEP_NS;
+	if (!s->upkeeps || !s->overlay || atomic_exchange(&s->upkeeping, true))
+		return;
+	use(s);
+	s->upkeep.run = upkeep_task;
+	pool_post(s->node->pool, &s->upkeep);
+}
+
+bool shard_upkeep(const struct shard *s, uint64_t *steps, uint64_t *took_ns)
+{
+	*steps = s->upkeep_steps;
+	*took_ns = s->upkeep_took_ns;
+	return s->upkeeps;
+}
+
 uint64_t shard_tick(struct shard *s)
 {
 	uint64_t floor, wait;
@@ -819,15 +893,19 @@ uint64_t shard_tick(struct shard *s)
 	s->upkeep_ns = clock_boot_ns();
 	if (facts.unstage_ns <= shard_now(s) && !s->unstaging)
 		unstage_from(s, cairn_slice(NULL, 0));
-	if (!facts.reclaims)
+	begin_upkeep(s);
+	if (!facts.reclaims && (s->overlay || !s->upkeeps))
 		return wait;
 	floor = atomic_exchange(&s->give_up, 0);
 	if (floor && !s->raising)
 		raise_floor(s, floor);
 	pthread_mutex_lock(&s->lock);
 	mine = !s->applying;
-	if (mine)
-		s->applying = s->reclaim = true;
+	if (mine) {
+		s->applying = true;
+		s->reclaim = facts.reclaims;
+		s->upkeep_due = s->upkeeps && !s->overlay;
+	}
 	pthread_mutex_unlock(&s->lock);
 	if (mine)
 		apply_in_worker(s);
@@ -1288,6 +1366,7 @@ static enum cairn_code open_engine(struct shard *s, const struct shard_options *
 	if (s->engine.ops.notice(s->engine.handle, &notice))
 		log_warn(s->node->log, LOG_ENGINE, notice.message, LOG_TEXT("volume", s->name));
 	caps = s->engine.ops.caps;
+	s->upkeeps = engine_maintains(p->engine);
 	s->checkpoints = o->durable && !(caps & CAIRN_ENGINE_DURABLE);
 	code = s->checkpoints ? may_checkpoint(s, o, error) : CAIRN_OK;
 	if (code)
@@ -1436,5 +1515,6 @@ void shard_close(struct shard *s, void (*closed)(void *arg), void *arg)
 {
 	s->closed = closed;
 	s->closed_arg = arg;
+	s->closing = true;
 	release(s);
 }

@@ -34,8 +34,9 @@ void shard_write(struct shard *s, struct shard_write *w);
 
 /*
  * Once a second or earlier, in the node's loop, while the caller holds the volume: keys that are due go, the
- * overlay is flushed where it is old, history that is not visible any more is removed by a worker, and where
- * it takes too much room its oldest part is given up. Returns when it wants to be called again, in ns.
+ * overlay is flushed where it is old, uploads that nobody renewed are dropped, the engine gets time for its
+ * own upkeep in a worker, history that is not visible any more is removed by one, and where it takes too much
+ * room its oldest part is given up. Returns when it wants to be called again, in ns.
  */
 uint64_t shard_tick(struct shard *s);
 
@@ -79,6 +80,10 @@ enum cairn_code shard_notice(struct shard *s, struct cairn_error *error);
  * each start.
  */
 uint64_t shard_incarnation(const struct shard *s);
+
+/* How often the engine was given time for upkeep of its own, and how long it took. False where it has none.
+ */
+bool shard_upkeep(const struct shard *s, uint64_t *steps, uint64_t *took_ns);
 
 /* What an answered write is worth: "synced" (on disk), "unsynced" (the engine has it), "memory". Static. */
 const char *shard_promise(const struct shard *s);

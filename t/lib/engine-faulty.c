@@ -1,12 +1,41 @@
 /*
  * The memory engine with writes that fail on demand: while the file $CAIRN_FAULT holds "full", write()
- * refuses with -ENOSPC; while it holds "broken", it fails with -EIO. For tests of what a daemon does then.
+ * refuses with -ENOSPC; while it holds "broken", it fails with -EIO. Its upkeep never ends, and where it
+ * meets a write the process ends. For tests of what a daemon does then.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <cairn/engine.h>
+
+#include <stdatomic.h>
+#include <unistd.h>
+
+static _Atomic int writers; /* of any handle: a test has one */
+
+static void enter(void)
+{
+	if (atomic_fetch_add(&writers, 1)) {
+		fprintf(stderr, "engine-faulty: two writers at once\n");
+		_exit(99);
+	}
+}
+
+static void leave(void)
+{
+	atomic_fetch_sub(&writers, 1);
+}
+
+static int faulty_maintain(void *handle, uint64_t budget_us, bool *more)
+{
+	(void)handle;
+	enter();
+	usleep((useconds_t)budget_us / 10);
+	leave();
+	*more = true;
+	return 0;
+}
 
 static struct cairn_engine faulty;
 static int (*memory_write)(void *handle, const struct cairn_batch *batch, bool sync,
@@ -17,6 +46,7 @@ static int faulty_write(void *handle, const struct cairn_batch *batch, bool sync
 	const char *path = getenv("CAIRN_FAULT");
 	FILE *f = path ? fopen(path, "re") : NULL;
 	char word[16] = "";
+	int r;
 
 	if (f) {
 		if (fscanf(f, "%15s", word) != 1)
@@ -28,7 +58,10 @@ static int faulty_write(void *handle, const struct cairn_batch *batch, bool sync
 		error->code = word[0] == 'f' ? CAIRN_E_FULL : CAIRN_E_INTERNAL;
 		return word[0] == 'f' ? -ENOSPC : -EIO;
 	}
-	return memory_write(handle, batch, sync, error);
+	enter();
+	r = memory_write(handle, batch, sync, error);
+	leave();
+	return r;
 }
 
 CAIRN_EXPORT const struct cairn_engine *cairn_engine_plugin(void);
@@ -49,5 +82,6 @@ CAIRN_EXPORT const struct cairn_engine *cairn_engine_plugin(void)
 	faulty.name = "faulty";
 	memory_write = faulty.write;
 	faulty.write = faulty_write;
+	faulty.maintain = faulty_maintain;
 	return &faulty;
 }

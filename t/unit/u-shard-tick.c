@@ -1,6 +1,6 @@
 /*
  * What a shard does once a second by itself, in the node's loop: uploads that nobody renewed are dropped by a
- * command of its own.
+ * command of its own, and the engine gets time for its upkeep, never beside a write.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -48,7 +48,7 @@ static bool wait_for(struct node *n, struct shard *s, bool (*come)(struct shard 
 	return come(s);
 }
 
-static struct shard *make(struct node *n, const char *folder, struct engine *ready)
+static struct shard *make(struct node *n, const char *engine, const char *folder, struct engine *ready)
 {
 	struct cairn_error error = { 0 };
 	struct shard *s = NULL;
@@ -58,7 +58,7 @@ static struct shard *make(struct node *n, const char *folder, struct engine *rea
 		       &(struct shard_options){
 			       .name = "test",
 			       .folder = folder,
-			       .engine = "memory",
+			       .engine = engine,
 			       .replication = "none",
 			       .settings = { .key_max = 4096, .value_limit = 1 << 20, .folders = true },
 			       .ready = ready },
@@ -115,13 +115,82 @@ static void uploads(struct node *n, const char *folder, unsigned count)
 	stage(store, count + 1, now, 1);
 	stage(store, count + 2, now, count * 2 + 1);
 	store_close(store);
-	s = make(n, folder, &engine);
+	s = make(n, "memory", folder, &engine);
 	ok(wait_for(n, s, ten_bytes_are_staged), "%u uploads that nobody renewed are dropped, others stay",
 	   count);
 	store_facts(shard_store(s), &facts);
 	ok(facts.position.index > count + 2, "by commands of the log");
 	is_int(store_check_rows(shard_store(s), &error), 0, "and nothing of them is left");
 	shard_close(s, NULL, NULL);
+}
+
+#define WRITES 16
+
+/* Writes that follow one another, from the node's loop. */
+struct writer {
+	struct shard_write write;
+	struct shard *shard;
+	unsigned *left;
+};
+
+static void write_next(struct writer *w)
+{
+	cairn_msg_start(&w->write.command, CAIRN_OP_PUT);
+	cairn_msg_text(&w->write.command, CAIRN_F_KEY, "k");
+	shard_write(w->shard, &w->write);
+}
+
+static void written(struct shard_write *write)
+{
+	struct writer *w = (struct writer *)write;
+
+	if (write->error.code)
+		bail("a write failed: %s", write->error.message);
+	if (--*w->left >= WRITES)
+		write_next(w);
+}
+
+static bool fifty_steps(struct shard *s)
+{
+	uint64_t steps, took_ns;
+
+	return shard_upkeep(s, &steps, &took_ns) && steps > 50 && took_ns > 0;
+}
+
+static void is_closed(void *arg)
+{
+	loop_stop(arg);
+}
+
+/* The engine's upkeep never ends, and it ends the process where it meets a write. */
+static void upkeep(struct node *n, const char *folder)
+{
+	char engine[4096];
+	struct writer writers[WRITES];
+	unsigned left = 20000;
+	struct store_facts facts;
+	struct shard *s;
+
+	snprintf(engine, sizeof(engine), "%s/t/lib/.libs/engine-faulty.so", getenv("CAIRN_BUILD"));
+	s = make(n, engine, folder, NULL);
+	for (unsigned i = 0; i < WRITES; i++) {
+		writers[i] = (struct writer){ .shard = s, .left = &left };
+		writers[i].write.loop = n->loop;
+		writers[i].write.done = written;
+		write_next(&writers[i]);
+	}
+	ok(wait_for(n, s, fifty_steps), "the engine gets time for its upkeep, while writes go on");
+	while (left)
+		wait_for(n, s, fifty_steps);
+	store_facts(shard_store(s), &facts);
+	is_int(facts.revision, 20000, "and all of those are done");
+	shard_close(s, is_closed, n->loop);
+	loop_run(n->loop);
+	ok(1, "a shard is closed though there is upkeep left");
+	for (unsigned i = 0; i < WRITES; i++) {
+		cairn_msg_free(&writers[i].write.command);
+		cairn_msg_free(&writers[i].write.answer);
+	}
 }
 
 int main(void)
@@ -139,6 +208,7 @@ int main(void)
 	snprintf(sub, sizeof(sub), "%s/a", folder);
 	uploads(&n, sub, 3);
 	uploads(&n, sub, 1000);
+	upkeep(&n, sub);
 	node_close(&n);
 	settings_free(settings);
 	log_free(log);

@@ -79,13 +79,6 @@ static struct cairn_slice key_of(const struct live *l)
 	return cairn_slice((const char *)l->row.key.data + 1, l->row.key.len - 1);
 }
 
-static void uncount(struct meta *m, const struct live *l)
-{
-	hash_subtract(&m->rows, hash_two(l->row.key, l->body));
-	m->keys--;
-	m->bytes -= l->r.head.length;
-}
-
 /* What becomes of the chunks of L's version when NEXT replaces it, and of the version itself. */
 static enum cairn_code replaced(struct work *w, const struct live *l, const struct record *next,
 				enum change_kind change)
@@ -134,14 +127,16 @@ enum cairn_code live_replace(struct work *w, const struct live *l, struct record
 		code = replaced(w, l, next, change);
 		if (code)
 			return code;
-		uncount(m, l);
 	}
 	if (m->history && history_changed(w, key_of(l), next, false) < 0)
 		return work_stopped(w);
 	feed_change(w, key_of(l), next, next->head.ordinal, change, EVENT_KNOWN, next->other);
-	hash_add(&m->rows, hash_two(l->row.key, cairn_slice(body, size)));
-	m->keys++;
-	m->bytes += next->head.length;
+	if (l->found)
+		hash_exchange(&m->rows, l->row.begun, l->body, cairn_slice(body, size));
+	else
+		hash_add(&m->rows, hash_end(l->row.begun, cairn_slice(body, size)));
+	m->keys += !l->found;
+	m->bytes += next->head.length - (l->found ? l->r.head.length : 0);
 	if (view_put(w->s, &l->row, cairn_slice(body, size)) < 0 || expiry_changed(w, l, next) < 0)
 		return work_stopped(w);
 	return l->found ? CAIRN_OK : folders_change(w, key_of(l), true);
@@ -150,7 +145,11 @@ enum cairn_code live_replace(struct work *w, const struct live *l, struct record
 /* The record of L goes; what becomes of its chunks and its history is settled. */
 static enum cairn_code take_away(struct work *w, const struct live *l)
 {
-	uncount(&w->s->meta, l);
+	struct meta *m = &w->s->meta;
+
+	hash_subtract(&m->rows, hash_end(l->row.begun, l->body));
+	m->keys--;
+	m->bytes -= l->r.head.length;
 	if (view_delete(w->s, &l->row) < 0 || expiry_changed(w, l, NULL) < 0)
 		return work_stopped(w);
 	return folders_change(w, key_of(l), false);

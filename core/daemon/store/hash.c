@@ -25,18 +25,31 @@ static inline struct hash mix(struct hash h, const unsigned char *p)
 	return h;
 }
 
-static inline struct hash run(struct hash h, struct cairn_slice data)
+/* The first N < 8 bytes at P as a number, without reading behind them. */
+static inline uint64_t few(const unsigned char *p, size_t n)
+{
+	if (n >= 4)
+		return le32_get(p) | (uint64_t)le32_get(p + n - 4) << (8 * (n - 4));
+	if (n >= 2)
+		return le16_get(p) | (uint64_t)le16_get(p + n - 2) << (8 * (n - 2));
+	return n ? *p : 0;
+}
+
+/* The rest of DATA, AT bytes (a multiple of 32) of which are in H. */
+static inline struct hash run_from(struct hash h, struct cairn_slice data, size_t at)
 {
 	const unsigned char *p = data.data;
-	size_t n = data.len;
+	size_t n = data.len - at;
 
-	for (; n >= 32; n -= 32, p += 32)
+	for (p += at; n >= 32; n -= 32, p += 32)
 		h = mix(h, p);
 	if (n) {
-		unsigned char last[32] = { 0 };
+		uint64_t last[4] = { 0 };
 
-		memcpy(last, p, n);
-		h = mix(h, last);
+		for (size_t i = 0; i <= n / 8; i++)
+			last[i] = n - 8 * i >= 8 ? le64_get(p + 8 * i) : few(p + 8 * i, n % 8);
+		h.lo = fold(last[0] ^ K0, last[1] ^ h.lo);
+		h.hi = fold(last[2] ^ K1, last[3] ^ h.hi);
 	}
 	h.lo ^= data.len * K2;
 	h.hi += data.len * K3;
@@ -48,12 +61,41 @@ static inline struct hash finish(struct hash h)
 	return (struct hash){ fold(h.lo ^ K2, h.hi ^ K1), fold(h.lo ^ K3, h.hi + K0) };
 }
 
+struct hash hash_begin(struct cairn_slice a)
+{
+	return run_from((struct hash){ K3, K2 }, a, 0);
+}
+
+struct hash hash_end(struct hash begun, struct cairn_slice b)
+{
+	return finish(run_from(begun, b, 0));
+}
+
 struct hash hash_two(struct cairn_slice a, struct cairn_slice b)
 {
-	return finish(run(run((struct hash){ K3, K2 }, a), b));
+	return hash_end(hash_begin(a), b);
+}
+
+uint64_t hash_of(struct hash begun)
+{
+	return finish(begun).lo;
 }
 
 uint64_t hash_bytes(struct cairn_slice data)
 {
-	return finish(run((struct hash){ K3, K2 }, data)).lo;
+	return hash_of(hash_begin(data));
+}
+
+void hash_exchange(struct hash *sum, struct hash begun, struct cairn_slice old, struct cairn_slice new)
+{
+	size_t both = (old.len < new.len ? old.len : new.len) & ~(size_t)31;
+	const unsigned char *p = old.data, *q = new.data;
+	struct hash was = begun, is = begun;
+
+	for (size_t at = 0; at < both; at += 32) {
+		was = mix(was, p + at);
+		is = mix(is, q + at);
+	}
+	hash_subtract(sum, finish(run_from(was, old, both)));
+	hash_add(sum, finish(run_from(is, new, both)));
 }

@@ -14,6 +14,14 @@ struct hash {
 
 /* Hash of A followed by B; where A ends counts. */
 struct hash hash_two(struct cairn_slice a, struct cairn_slice b);
+/* The same in two steps: A is begun with once, for any number of B. */
+struct hash hash_begin(struct cairn_slice a);
+struct hash hash_end(struct hash begun, struct cairn_slice b);
+/* hash_bytes of what was begun with. */
+uint64_t hash_of(struct hash begun);
+/* In SUM, that of OLD gives way to that of NEW behind what was begun with: in less time than one after the
+ * other. */
+void hash_exchange(struct hash *sum, struct hash begun, struct cairn_slice old, struct cairn_slice new);
 /* 64 bits over DATA: what a chunk list carries for each chunk, and what pending rows are found by. */
 uint64_t hash_bytes(struct cairn_slice data);
 

@@ -100,7 +100,8 @@ struct work {
 /* The key of a row, with what it is found by; memory of the arena. */
 struct row {
 	struct cairn_slice key;
-	uint64_t hash;
+	struct hash begun; /* with the key */
+	uint64_t hash;     /* of it */
 };
 
 /* A command that is about to be applied, see ahead.c. */

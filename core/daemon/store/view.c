@@ -43,7 +43,8 @@ int view_row(struct store *s, enum row_tag tag, struct cairn_slice rest, struct 
 	if (!p)
 		return -ENOMEM;
 	row->key = row_key(p, tag, rest);
-	row->hash = hash_bytes(row->key);
+	row->begun = hash_begin(row->key);
+	row->hash = hash_of(row->begun);
 	return 0;
 }
 
@@ -55,7 +56,8 @@ int view_row_of(struct store *s, struct cairn_slice key, struct row *row)
 		return -ENOMEM;
 	memcpy(p, key.data, key.len);
 	row->key = cairn_slice(p, key.len);
-	row->hash = hash_bytes(row->key);
+	row->begun = hash_begin(row->key);
+	row->hash = hash_of(row->begun);
 	return 0;
 }
 

@@ -18,7 +18,7 @@
 #define LEAF_MAX 60     /* entries of a leaf: its node stays below 1 KiB */
 #define INNER_MAX 40    /* children of an inner node: the same */
 #define NODE_BYTES 1000 /* about what a node takes */
-#define ENTRY_BYTES 384 /* of an entry are asked for at once: most have no more */
+#define ENTRY_BYTES 448 /* of an entry are asked for at once: most have no more */
 #define SHARED_MAX 16
 #define DEPTH_MAX 16
 #define SLOTS 32 /* guards at the same time that need no lock */

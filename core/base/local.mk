@@ -1,6 +1,6 @@
 # Code without daemon state: linked into the daemon, into libcairn and into plugins that want it.
 noinst_LTLIBRARIES += libbase.la
-libbase_la_SOURCES = %D%/errors.c %D%/message.c %D%/operations.c %D%/le.h %D%/banned.h \
+libbase_la_SOURCES = %D%/errors.c %D%/message.c %D%/operations.c %D%/le.h %D%/fields.h %D%/banned.h \
 	%D%/amount.c %D%/amount.h %D%/crc32c.c %D%/crc32c.h %D%/files.c %D%/files.h %D%/sys.c %D%/sys.h %D%/clock.c %D%/clock.h \
 	%D%/buffer.c %D%/buffer.h %D%/prometheus.c %D%/prometheus.h %D%/nearest.c %D%/nearest.h \
 	%D%/btree.c %D%/btree.h %D%/btree_inside.h %D%/btree_change.c %D%/btree_read.c %D%/slab.c %D%/slab.h

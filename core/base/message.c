@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <cairn/message.h>
+#include "fields.h"
 #include "le.h"
 #include "banned.h"
 
@@ -209,22 +210,7 @@ struct cairn_slice cairn_message_fields(struct cairn_slice message)
 
 int cairn_field_next(struct cairn_slice *fields, unsigned *field, struct cairn_slice *body)
 {
-	const unsigned char *p = fields->data;
-	uint32_t head;
-
-	*field = CAIRN_F_END;
-	if (fields->len == 0)
-		return 0;
-	if (fields->len < CAIRN_FIELD_HEAD)
-		return -EBADMSG;
-	head = le32_get(p);
-	if (head >> 8 > fields->len - CAIRN_FIELD_HEAD || (head & 255) == CAIRN_F_END)
-		return -EBADMSG;
-	*field = head & 255;
-	*body = cairn_slice(p + CAIRN_FIELD_HEAD, head >> 8);
-	*fields =
-		cairn_slice(p + CAIRN_FIELD_HEAD + (head >> 8), fields->len - CAIRN_FIELD_HEAD - (head >> 8));
-	return 0;
+	return field_take(fields, field, body) ? 0 : -EBADMSG;
 }
 
 bool cairn_field_find(struct cairn_slice fields, unsigned field, struct cairn_slice *body)

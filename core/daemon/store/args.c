@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <cairn/operations.h>
 #include "args.h"
-#include "le.h"
+#include "fields.h"
 #include "banned.h"
 
 /* What a command carries beside its operation's arguments. */
@@ -73,32 +73,23 @@ static const unsigned char lengths[CAIRN_FIELD_COUNT] = {
 
 int args_parse(struct cairn_slice fields, struct args *a)
 {
-	const unsigned char *p = fields.data;
-	size_t rest = fields.len;
+	struct cairn_slice body;
+	unsigned field;
 
 	a->fields = fields;
 	a->has[0] = a->has[1] = 0;
-	while (rest) { /* cairn_field_next, for each argument of each command */
-		uint32_t head, field, len;
-
-		if (rest < CAIRN_FIELD_HEAD)
+	for (;;) {
+		if (!field_take(&fields, &field, &body) || field >= CAIRN_FIELD_COUNT)
 			return -EBADMSG;
-		head = le32_get(p);
-		field = head & 255;
-		len = head >> 8;
-		p += CAIRN_FIELD_HEAD;
-		rest -= CAIRN_FIELD_HEAD;
-		if (field == CAIRN_F_END || field >= CAIRN_FIELD_COUNT || len > rest ||
-		    (lengths[field] && len != lengths[field]))
+		if (field == CAIRN_F_END)
+			return 0;
+		if (lengths[field] && body.len != lengths[field])
 			return -EBADMSG;
 		if (!args_has(a, field)) {
 			a->has[field >> 7] |= (field_set)1 << (field & 127);
-			a->body[field] = cairn_slice(p, len);
+			a->body[field] = body;
 		}
-		p += len;
-		rest -= len;
 	}
-	return 0;
 }
 
 bool args_is_write(unsigned op)

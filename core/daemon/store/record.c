@@ -4,9 +4,9 @@
  * version).
  */
 #include <errno.h>
-#include <cairn/message.h>
 #include "record.h"
 #include "rows.h"
+#include "fields.h"
 #include "le.h"
 #include "banned.h"
 
@@ -38,7 +38,7 @@ bool record_content(struct cairn_slice body, struct cairn_slice *content)
 	unsigned tag;
 
 	*content = cairn_slice(NULL, 0);
-	if (cairn_field_next(&sections, &tag, &section) < 0 || tag == RECORD_CHUNKS)
+	if (!field_take(&sections, &tag, &section) || tag == RECORD_CHUNKS)
 		return false;
 	if (tag == RECORD_CONTENT)
 		*content = section;
@@ -107,7 +107,7 @@ int record_decode(struct cairn_slice body, struct record *r)
 	r->create_revision = r->head.revision;
 	sections = behind_head(body);
 	for (;;) {
-		if (cairn_field_next(&sections, &tag, &section) < 0)
+		if (!field_take(&sections, &tag, &section))
 			return -EUCLEAN;
 		if (tag == 0)
 			break;

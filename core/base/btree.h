@@ -42,9 +42,13 @@ void btree_read_end(struct btree *t, struct btree_guard *guard);
 bool btree_get(struct btree_guard *guard, struct btree_version *snapshot, struct cairn_slice key,
 	       struct cairn_slice *value);
 
-/* Get COUNT keys, and wait for memory once and not for each; data of a value is NULL where there is none. */
+/*
+ * Get COUNT keys, and wait for memory once and not for each; data of a value is NULL where there is none.
+ * WRITER is the tree where the caller is its writer and puts these keys, in the same memory, in the next
+ * batch: it then need not search again; else NULL.
+ */
 void btree_get_many(const struct btree_guard *guard, const struct cairn_slice *keys, size_t count,
-		    struct cairn_slice *values);
+		    struct cairn_slice *values, struct btree *writer);
 
 /*
  * A batch: begin, any steps, commit. The writer's thread only. A step returns 0 or -errno (-ENOMEM, -EMSGSIZE

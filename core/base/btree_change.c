@@ -312,15 +312,21 @@ static int note_undo(struct btree *t, struct leaf *leaf, unsigned at)
 	return 0;
 }
 
-/* Put E in the place of the entry AT in the leaf of PATH. */
+/* Whether an entry of L may be replaced where it stands: readers have this leaf, and no snapshot does. */
+static bool in_place(const struct btree *t, const struct leaf *l)
+{
+	return l->node.object.birth != t->now && l->node.object.birth > t->pinned;
+}
+
+/* Put E in the place of the entry AT in the leaf of PATH, which is looked at only where that is not in place.
+ */
 static int replace(struct btree *t, struct path *path, unsigned at, struct entry *e)
 {
 	struct leaf *l = path->leaf;
 	struct entry *old = l->entries[at];
 	int r = 0;
 
-	if (l->node.object.birth != t->now && l->node.object.birth > t->pinned) {
-		/* Readers have this leaf, and no snapshot does. */
+	if (in_place(t, l)) {
 		e->older = old->object.birth == t->now ? old->older : old;
 		if (old->object.birth != t->now)
 			r = note_undo(t, l, at);
@@ -365,12 +371,26 @@ static int find_place(struct btree *t, struct cairn_slice key, struct path *path
 	return 0;
 }
 
+/* The entry of KEY where btree_get_many has just found it, in *LEAF at *AT, and it can be replaced there;
+ * else NULL. A leaf of the version that is published cannot be gone, and what was copied is retired. */
+static struct entry *remembered(struct btree *t, struct cairn_slice key, struct leaf **leaf, unsigned *at)
+{
+	const struct finger *f = finger_of(t, key.data);
+
+	if (f->key != key.data || f->version + 1 != t->now || f->leaf->node.object.retire ||
+	    !in_place(t, f->leaf) || !entry_has(f->leaf->entries[f->at], key))
+		return NULL;
+	*leaf = f->leaf;
+	*at = f->at;
+	return f->leaf->entries[f->at];
+}
+
 int btree_put(struct btree *t, struct cairn_slice key, const struct iovec *value, int count)
 {
-	struct entry *e, *old;
 	struct path path;
 	unsigned at;
-	int r = find_place(t, key, &path, &old, &at);
+	struct entry *e, *old = remembered(t, key, &path.leaf, &at);
+	int r = old ? 0 : find_place(t, key, &path, &old, &at);
 
 	if (r)
 		return r;

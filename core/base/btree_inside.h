@@ -20,6 +20,7 @@
 #define NODE_BYTES 1000 /* about what a node takes */
 #define ENTRY_BYTES 448 /* of an entry are asked for at once: most have no more */
 #define SHARED_MAX 16
+#define FINGERS 256 /* a power of two */
 #define DEPTH_MAX 16
 #define SLOTS 32 /* guards at the same time that need no lock */
 
@@ -93,6 +94,14 @@ struct place {
 	unsigned at;
 };
 
+/* Where the writer found a key that it is going to put. */
+struct finger {
+	const void *key; /* its address, not what is there */
+	struct leaf *leaf;
+	uint64_t version; /* that LEAF is of */
+	unsigned at;
+};
+
 struct btree {
 	struct slot slots[SLOTS];
 	_Atomic(struct btree_version *) published;
@@ -118,6 +127,7 @@ struct btree {
 	size_t retired_count;
 	struct place *undo; /* entries put in place */
 	size_t undo_count, undo_cap;
+	struct finger fingers[FINGERS]; /* by the address of the key */
 };
 
 /* Objects */
@@ -281,6 +291,7 @@ static inline int against_skip(const struct node *n, struct cairn_slice key, con
 /* Ask for BYTES at P at once: whoever goes through them would wait for one line after the other. */
 static inline void prefetch(const void *p, size_t bytes)
 {
+#pragma GCC unroll 16
 	for (size_t i = 0; i < bytes; i += 64)
 		__builtin_prefetch((const char *)p + i);
 }
@@ -415,6 +426,11 @@ static inline void descend(struct node *root, struct cairn_slice key, struct pat
 		prefetch(root, NODE_BYTES);
 	}
 	path->leaf = as_leaf(root);
+}
+
+static inline struct finger *finger_of(struct btree *t, const void *key)
+{
+	return &t->fingers[((uintptr_t)key >> 3) * 0x9e3779b97f4a7c15u >> 32 & (FINGERS - 1)];
 }
 
 /* btree_change.c: the tree at N goes, entries and all, with the present batch. */

@@ -103,9 +103,9 @@ bool btree_get(struct btree_guard *guard, struct btree_version *snapshot, struct
 #define GROUP 16 /* searches at a time */
 
 /* btree_get for N keys at once, one level of the tree after the other: what the next step of each needs is
- * asked for before any of them takes it. */
+ * asked for before any of them takes it. A WRITER remembers the places. */
 static void get_group(const struct btree_version *v, const struct cairn_slice *keys, unsigned n,
-		      struct cairn_slice *values)
+		      struct cairn_slice *values, struct btree *writer)
 {
 	struct node *nodes[GROUP];
 	struct entry *const *found[GROUP], *e;
@@ -122,6 +122,9 @@ static void get_group(const struct btree_version *v, const struct cairn_slice *k
 		found[i] = leaf_candidate(as_leaf(nodes[i]), keys[i], &at) ? &as_leaf(nodes[i])->entries[at]
 									   : NULL;
 		__builtin_prefetch(found[i]);
+		if (writer && found[i])
+			*finger_of(writer, keys[i].data) =
+				(struct finger){ keys[i].data, as_leaf(nodes[i]), v->number, at };
 	}
 	for (unsigned i = 0; i < n; i++)
 		if (found[i])
@@ -134,12 +137,12 @@ static void get_group(const struct btree_version *v, const struct cairn_slice *k
 }
 
 void btree_get_many(const struct btree_guard *guard, const struct cairn_slice *keys, size_t count,
-		    struct cairn_slice *values)
+		    struct cairn_slice *values, struct btree *writer)
 {
 	for (size_t n; count; keys += n, values += n, count -= n) {
 		n = count < GROUP ? count : GROUP;
 		if (guard->version->root)
-			get_group(guard->version, keys, (unsigned)n, values);
+			get_group(guard->version, keys, (unsigned)n, values, writer);
 		else
 			memset(values, 0, n * sizeof(*values));
 	}

@@ -69,12 +69,13 @@ static int no_repair(const char *dir, struct cairn_error *error)
 }
 
 static bool no_get_many(void *handle, struct cairn_guard *guard, const struct cairn_slice *keys, size_t count,
-			struct cairn_slice *values)
+			unsigned flags, struct cairn_slice *values)
 {
 	(void)handle;
 	(void)guard;
 	(void)keys;
 	(void)count;
+	(void)flags;
 	(void)values;
 	return false;
 }

@@ -154,12 +154,13 @@ static int overlay_get(void *handle, struct cairn_guard *guard, void *snapshot, 
 
 /* What the lower engine could say of many keys, the layers may contradict. */
 static bool overlay_get_many(void *handle, struct cairn_guard *guard, const struct cairn_slice *keys,
-			     size_t count, struct cairn_slice *values)
+			     size_t count, unsigned flags, struct cairn_slice *values)
 {
 	(void)handle;
 	(void)guard;
 	(void)keys;
 	(void)count;
+	(void)flags;
 	(void)values;
 	return false;
 }

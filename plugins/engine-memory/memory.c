@@ -76,10 +76,10 @@ static int memory_get(void *handle, struct cairn_guard *guard, void *snapshot, s
 }
 
 static bool memory_get_many(void *handle, struct cairn_guard *guard, const struct cairn_slice *keys,
-			    size_t count, struct cairn_slice *values)
+			    size_t count, unsigned flags, struct cairn_slice *values)
 {
-	(void)handle;
-	btree_get_many(guard_of(guard), keys, count, values);
+	btree_get_many(guard_of(guard), keys, count, values,
+		       flags & CAIRN_READ_TO_WRITE ? tree_of(handle) : NULL);
 	return true;
 }
 

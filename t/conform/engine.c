@@ -134,7 +134,7 @@ static bool check_gets(struct conform *c, void *snapshot, const struct value *st
 				  snapshot ? "get in a snapshot" : "get");
 	for (uint32_t i = 0; i < n; i++)
 		keys[i] = c->keys.list[which[i]];
-	if (!snapshot && c->e.ops.get_many(c->e.handle, &guard, keys, n, got))
+	if (!snapshot && c->e.ops.get_many(c->e.handle, &guard, keys, n, 0, got))
 		for (uint32_t i = 0; i < n; i++)
 			good = good &&
 				check_one(c, &state[which[i]], which[i], got[i].data ? 0 : -ENOENT, got[i],

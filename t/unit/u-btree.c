@@ -101,19 +101,24 @@ static bool walk(struct btree *t, struct btree_version *v, const struct model *m
 	return good;
 }
 
-/* 1 to 40 keys at once. */
-static bool many(const struct btree_guard *guard, const struct model *m)
-{
-	struct cairn_slice keys[40], values[40];
+/* Keys that are got at once. */
+struct many {
+	struct cairn_slice keys[40];
+	uint32_t numbers[40], count;
 	unsigned char bytes[40][512];
-	uint32_t numbers[40], n = 1 + dice(40);
+};
+
+static bool many(struct many *a, const struct btree_guard *guard, const struct model *m, struct btree *writer)
+{
+	struct cairn_slice values[40];
 	bool good = true;
 
-	for (uint32_t i = 0; i < n; i++)
-		keys[i] = key_of(bytes[i], numbers[i] = dice(KEYS));
-	btree_get_many(guard, keys, n, values);
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t v = m->value[numbers[i]];
+	a->count = 1 + dice(40);
+	for (uint32_t i = 0; i < a->count; i++)
+		a->keys[i] = key_of(a->bytes[i], a->numbers[i] = dice(KEYS));
+	btree_get_many(guard, a->keys, a->count, values, writer);
+	for (uint32_t i = 0; i < a->count; i++) {
+		uint32_t v = m->value[a->numbers[i]];
 
 		good &= v ? values[i].data && same(values[i], v) : !values[i].data;
 	}
@@ -125,6 +130,7 @@ static bool equal(struct btree *t, struct btree_version *v, const struct model *
 	struct cairn_slice value;
 	struct btree_guard guard;
 	unsigned char k[512];
+	struct many some;
 	uint32_t a = dice(KEYS + 1), b = dice(KEYS + 1);
 	bool good = true;
 
@@ -136,7 +142,7 @@ static bool equal(struct btree *t, struct btree_version *v, const struct model *
 		good = found == (m->value[n] != 0) && (!found || same(value, m->value[n]));
 	}
 	for (int i = 0; !v && good && i < 5; i++)
-		good = many(&guard, m);
+		good = many(&some, &guard, m, NULL);
 	btree_read_end(t, &guard);
 	return good && walk(t, v, m, 0, KEYS, false) && walk(t, v, m, 0, KEYS, true) &&
 		walk(t, v, m, a, b, false) && walk(t, v, m, a, b, true);
@@ -152,7 +158,7 @@ static int decide(void *arg, bool found, struct cairn_slice old, const struct io
 }
 
 /* One random step on tree and model. */
-static int step(struct btree *t, struct model *m, uint32_t number)
+static int step(struct btree *t, struct model *m, uint32_t number, const struct many *ahead)
 {
 	unsigned char k[512], k2[512], bytes[2048];
 	uint32_t i = dice(KEYS), what = dice(100), end = i + dice(what == 0 ? KEYS : 40);
@@ -170,8 +176,13 @@ static int step(struct btree *t, struct model *m, uint32_t number)
 		m->value[i] = 0;
 		return btree_delete(t, key_of(k, i));
 	}
-	if (what < 30) {
-		if (what < 25)
+	if (what < 45 && ahead->count) { /* as the writer who has just got it */
+		i = dice(ahead->count);
+		m->value[ahead->numbers[i]] = number;
+		return btree_put(t, ahead->keys[i], &iov, 1);
+	}
+	if (what < 55) {
+		if (what < 50)
 			iov.iov_base = NULL; /* update deletes it */
 		m->value[i] = iov.iov_base ? number : 0;
 		return btree_update(t, key_of(k, i), decide, &iov);
@@ -200,12 +211,19 @@ static void against_model(void)
 	struct btree_facts facts;
 	bool good = true, old_good = true, facts_good = true;
 	struct btree_tag tag = { 0 };
+	struct many ahead = { 0 };
+	struct btree_guard guard;
 
 	for (uint32_t batch = 1; batch <= 800; batch++) {
 		uint32_t k = dice(KEPT), steps = dice(60);
 		bool give_up = dice(10) == 0;
 
 		*next = *now;
+		if (dice(3)) {
+			btree_read_begin(t, &guard);
+			good &= many(&ahead, &guard, now, t);
+			btree_read_end(t, &guard);
+		}
 		btree_begin(t);
 		for (uint32_t i = 0; i < steps; i++) {
 			if (i == steps / 2 && dice(4) == 0 &&
@@ -213,7 +231,7 @@ static void against_model(void)
 				kept[k] = btree_snapshot(t);
 				models[k] = *now;
 			}
-			good &= step(t, next, batch * 100 + i) == 0;
+			good &= step(t, next, batch * 100 + i, &ahead) == 0;
 		}
 		if (give_up) {
 			btree_abort(t);
@@ -295,7 +313,7 @@ static void no_memory(void)
 		btree_begin(t);
 		fail_at = batch % 2 ? (long)dice(90) : -1;
 		for (uint32_t i = 0; r == 0 && i < 40; i++)
-			r = step(t, next, batch * 100 + i);
+			r = step(t, next, batch * 100 + i, &(struct many){ 0 });
 		if (r)
 			btree_abort(t);
 		else

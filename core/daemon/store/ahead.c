@@ -26,7 +26,7 @@ void ahead_look(struct store *s, const struct store_command *commands, size_t co
 		keys[n] = a->row.key;
 		of[n++] = a;
 	}
-	if (n && s->engine->ops.get_many(s->engine->handle, &s->guard, keys, n, values))
+	if (n && s->engine->ops.get_many(s->engine->handle, &s->guard, keys, n, CAIRN_READ_TO_WRITE, values))
 		for (size_t i = 0; i < n; i++)
 			of[i]->value = values[i];
 	else

@@ -63,8 +63,9 @@ struct cairn_guard {
 };
 
 enum {
-	CAIRN_READ_NO_WAIT = 1 << 0, /* -EAGAIN instead of waiting for a disk */
-	CAIRN_READ_REVERSE = 1 << 1, /* iterate: from the end of the range to its start */
+	CAIRN_READ_NO_WAIT = 1 << 0,  /* -EAGAIN instead of waiting for a disk */
+	CAIRN_READ_REVERSE = 1 << 1,  /* iterate: from the end of the range to its start */
+	CAIRN_READ_TO_WRITE = 1 << 2, /* get_many: by the writer, whose next batch puts these keys */
 };
 
 /* One measurement for stats(). Both texts are copied by the host during the call. */
@@ -165,11 +166,12 @@ struct cairn_engine {
 	int (*repair)(const char *dir, struct cairn_error *error);
 	/*
 	 * Get COUNT KEYS at once, now: each of VALUES is lent as by get(), its data NULL where there is none.
-	 * An engine in memory waits once, and not for one after the other. False where it cannot: they are
-	 * got one by one then. Optional.
+	 * An engine in memory waits once, and not for one after the other. With TO_WRITE it may remember
+	 * where the keys are: they stay where they lie until they were written. False where it cannot: they
+	 * are got one by one then. Optional.
 	 */
 	bool (*get_many)(void *handle, struct cairn_guard *guard, const struct cairn_slice *keys,
-			 size_t count, struct cairn_slice *values);
+			 size_t count, unsigned flags, struct cairn_slice *values);
 	/*
 	 * Read the engine's files through, believing nothing, beside reads and writes: -EUCLEAN with file and
 	 * offset where they do not hold together. For an engine whose reads trust its files. Optional.

@@ -162,6 +162,9 @@ held() {
   cairn put --ttl 1h goes soon
   cairn export >export
   head -c 300000 /dev/zero >large
+  cairn put long @large
+  cairn export long >long
+  cairn del long
   cat >writes <<'END'
 cairn put k v
 cairn put large @large
@@ -171,6 +174,8 @@ cairn del a/1
 cairn del -r a
 cairn del --purge a/1
 cairn del -r --purge a
+cairn patch a/1 0 O
+EDITOR='sed -i s/one/1/' cairn edit a/1
 cairn incr n
 cairn expire a/1 10
 cairn persist goes
@@ -184,6 +189,7 @@ echo 'put k v' | cairn txn
 printf '%s\n' 'if exists nothing' 'then put k v' 'else put k2 v2' | cairn txn
 printf '%s\n' 'put k v' | cairn txn --each
 sed s/one/1/ export | cairn import
+cairn import --if-absent <long
 echo 'put k v' | cairn shell
 echo 'append k v' | cairn shell
 echo 'put k v' | cairn shell --atomic
@@ -191,6 +197,7 @@ cairn lock locks/b true
 cairn lock --break locks/other
 END
   held other locks/other
+  export TMPDIR=$cairn_root
   # shellcheck disable=SC2016
   run cairn lock --ttl 10m locks/a sh -c 'cairn lock --break locks/a >/dev/null || exit 1
     sed "s/REVISION/$0/" writes | while read -r line; do
@@ -263,12 +270,16 @@ END
   rm -rf "${cairn_root:?}/n1/data"
   cairn_node -o volume.engine=leveldb
   held x --ttl 20s locks/a
+  cairn lock --wait 60s locks/a cairn put next v 3>&- >second 2>&1 &
+  second=$!
   cairn_kill
   cairn_start
   echo 1 >x.go
   soon has x.status
   [ "$(cat x.status)" = 0 ]
   [ "$(cairn get app/version)" = 1 ]
+  wait "$second"
+  [ "$(cairn get next)" = v ]
 }
 
 @test "--list says who holds what" {
@@ -318,4 +329,52 @@ END
     soon ended "$(cat $signal.command)"
     is_free "locks/$signal"
   done
+}
+
+# is_stopped PID: whether the process is stopped.
+is_stopped() { [[ $(cut -d ' ' -f 3 "/proc/$1/stat") == T ]]; }
+runs() { ! is_stopped "$1"; }
+
+@test "the command has the terminal: Ctrl-Z stops it and cairn lock, Ctrl-C ends both" {
+  requires_program script
+  mkfifo keys
+  # shellcheck disable=SC2016
+  printf '%s\n' 'echo $$ >shell.new; mv shell.new shell; while read -r line; do echo "read $line"; done' >reads.sh
+  env --default-signal=INT,TSTP script -qec 'cairn lock --ttl 10m locks/a sh reads.sh' typescript <keys >screen 3>&- 2>&1 &
+  script=$!
+  exec 8>keys
+  soon has shell
+  shell=$(cat shell)
+  lock=$(cairn --json lock --list | jq .pid)
+  echo "$lock" >>pids
+  echo hello >&8
+  soon grep -q 'read hello' screen
+  printf '\032' >&8
+  soon is_stopped "$shell"
+  soon is_stopped "$lock"
+  kill -CONT "$lock" "$script" # script stops with its child
+  soon runs "$shell"
+  echo again >&8
+  soon grep -q 'read again' screen
+  is_held locks/a
+  printf '\003' >&8
+  status=0
+  wait "$script" || status=$?
+  exec 8>&-
+  [ "$status" -eq 130 ]
+  is_free locks/a
+}
+
+@test "in a pipe the terminal stays where it is, and a signal reaches the command" {
+  requires_program script
+  mkfifo keys
+  printf '%s\n' 'echo up; exec sleep 1000' >sleeps.sh
+  env --default-signal=INT script -qec 'cairn lock --ttl 10m locks/a sh sleeps.sh | cat' typescript <keys >screen 3>&- 2>&1 &
+  script=$!
+  exec 8>keys
+  soon grep -q up screen
+  printf '\003' >&8
+  wait "$script" || true
+  exec 8>&-
+  soon is_free locks/a
 }

@@ -129,6 +129,8 @@ struct cairn *cli_second(struct cli *c);
 enum cairn_code call(struct cli *c, struct cairn_msg *m, struct cairn_reply *r);
 enum cairn_code call_stream(struct cli *c, struct cairn_msg *m, cairn_event_fn *event, void *arg,
 			    struct cairn_reply *r);
+/* Whether E says that a lock was lost that we run under; else a CONFLICT is one of the key that was meant. */
+bool is_lost_lock(const struct cairn_error *e);
 /* Text of a field as a C string in a buffer of the caller; "" where it is absent. */
 const char *field_text(struct cairn_slice fields, unsigned field, char *buffer, size_t len);
 

@@ -185,17 +185,16 @@ static void keep(struct draft *d)
 
 	d->keep = true;
 	memcpy(why, e->message, sizeof(why));
-	if (e->code != CAIRN_E_CONFLICT)
+	if (e->code != CAIRN_E_CONFLICT || is_lost_lock(e)) {
 		cairn_fail(e, e->code, "%.300s; the text is kept in %.150s", why, d->path);
-	else if (d->exists)
+		return;
+	}
+	if (d->exists)
 		cairn_fail(e, e->code, "the key was changed since revision %llu; the text is kept in %.150s",
 			   (unsigned long long)d->revision, d->path);
 	else
 		cairn_fail(e, e->code, "the key was made meanwhile; the text is kept in %.150s", d->path);
-	if (e->code == CAIRN_E_CONFLICT)
-		cairn_hint(
-			e,
-			"'cairn get KEY | diff - FILE' shows what differs, 'cairn put KEY @FILE' writes it");
+	cairn_hint(e, "'cairn get KEY | diff - FILE' shows what differs, 'cairn put KEY @FILE' writes it");
 }
 
 static enum cairn_code write_back(struct draft *d, struct cairn_slice text)

@@ -314,7 +314,7 @@ static enum cairn_code long_value(struct import *i)
 		i->c->error.code = CAIRN_OK;
 	} else if (i->c->error.code) {
 		code = i->c->error.code; /* of a line */
-	} else if (code == CAIRN_E_CONFLICT && i->if_absent) {
+	} else if (code == CAIRN_E_CONFLICT && i->if_absent && !is_lost_lock(&r.error)) {
 		i->skipped++;
 		code = CAIRN_OK;
 	} else if (code) {

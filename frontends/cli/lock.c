@@ -4,13 +4,13 @@
  * cairn command below carries the fence in $CAIRN_FENCE, so that the store refuses what comes from one who
  * has lost it.
  *
- * A waiter looks at the key now and then, at irregular times, and takes the lock when it is free.
+ * Who waits for a lock watches its key from the revision on at which it was held, so that nothing is missed,
+ * and tries again when it has gone.
  */
 #include <errno.h>
 #include <poll.h>
 #include <pwd.h>
 #include <stdlib.h>
-#include <sys/random.h>
 #include <unistd.h>
 #include "clock.h"
 #include "lock.h"
@@ -18,9 +18,10 @@
 
 #define TTL_DEFAULT_MS 15000
 #define TTL_LEAST_MS 1000
-#define LOOK_FIRST_MS 25 /* how long a waiter waits before it looks again: at first, and at most */
-#define LOOK_MOST_MS 1000
-#define COMMAND_SHOWN 200 /* bytes of the command in the lock's value */
+#define MS 1000000ull
+#define LOOK_AGAIN_MS 10000 /* so often a waiter tries by itself, beside its watch */
+#define PAUSE_MS 500        /* before it tries again where no server answers, or none that watches */
+#define COMMAND_SHOWN 200   /* bytes of the command in the lock's value */
 
 static const char magic[] = "lock held by ";
 
@@ -125,8 +126,8 @@ static struct cairn_slice first_result(struct cairn_slice answer)
 	return result;
 }
 
-/* Take L if it is free; else *TAKEN is false, and HELD says who has it. */
-static enum cairn_code take(struct lock *l, const char *value, bool *taken, char *held, size_t len)
+/* Take L if it is free; else *REVISION, otherwise 0, is one at which another had it, and HELD says who. */
+static enum cairn_code take(struct lock *l, const char *value, uint64_t *revision, char *held, size_t len)
 {
 	struct cairn_msg m = { 0 };
 	struct cairn_reply r = { 0 };
@@ -148,11 +149,12 @@ static enum cairn_code take(struct lock *l, const char *value, bool *taken, char
 	cairn_msg_bytes(&m, CAIRN_F_KEY, l->key);
 	cairn_msg_close(&m, mark);
 	code = call(l->c, &m, &r);
-	*taken = !code && cairn_field_bool(r.fields, CAIRN_F_SUCCEEDED, false);
-	if (*taken) {
+	*revision = 0;
+	if (!code && cairn_field_bool(r.fields, CAIRN_F_SUCCEEDED, false)) {
 		l->fence = cairn_field_u64(r.fields, CAIRN_F_REVISION, 0);
 		l->until_ns = lock_until(sent_ns, l->ttl_ms);
 	} else if (!code) {
+		*revision = cairn_field_u64(r.fields, CAIRN_F_REVISION, 0);
 		holder_say(first_result(r.fields), held, len);
 	} else if (code == CAIRN_E_UNKNOWN) {
 		cairn_hint(&l->c->error, "if the lock was taken, it frees itself within %llu s",
@@ -162,51 +164,75 @@ static enum cairn_code take(struct lock *l, const char *value, bool *taken, char
 	return code;
 }
 
-/* Whether nobody holds L. */
-static enum cairn_code look(struct lock *l, bool *is_free)
+/* What a watch of a lock that another holds has seen. */
+struct waiting {
+	bool is_free, over;
+};
+
+static void on_event(void *arg, struct cairn_reply *r)
 {
+	struct waiting *w = arg;
+
+	if (!r->event)
+		w->over = true;
+	else if (cairn_field_bool(r->fields, CAIRN_F_DELETED, false))
+		w->is_free = true;
+}
+
+/* A short while, but not beyond END_NS. */
+static void pause_until(uint64_t end_ns)
+{
+	uint64_t now = clock_boot_ns(), left_ms = end_ns > now ? (end_ns - now) / MS + 1 : 0;
+
+	poll(NULL, 0, (int)(left_ms < PAUSE_MS ? left_ms : PAUSE_MS));
+}
+
+/* Wait until L, which was held at REVISION, may be free, or END_NS. */
+static void wait_free(struct lock *l, uint64_t revision, uint64_t end_ns)
+{
+	struct waiting w = { 0 };
 	struct cairn_msg m = { 0 };
-	struct cairn_reply r = { 0 };
-	enum cairn_code code;
+	struct cairn *client = cli_client(l->c);
+	uint64_t now = clock_boot_ns(), id = 0, until = now + LOOK_AGAIN_MS * MS;
 
-	request(l->c, &m, CAIRN_OP_GET);
+	until = until < end_ns ? until : end_ns;
+	request(l->c, &m, CAIRN_OP_WATCH);
 	cairn_msg_bytes(&m, CAIRN_F_KEY, l->key);
-	cairn_msg_bool(&m, CAIRN_F_META_ONLY, true);
-	code = call(l->c, &m, &r);
-	*is_free = code == CAIRN_E_NOT_FOUND;
-	cairn_reply_free(&r);
-	return *is_free ? CAIRN_OK : code;
+	cairn_msg_u64(&m, CAIRN_F_REVISION, revision + 1);
+	w.over = cairn_watch(client, &m, on_event, &w, &id) != CAIRN_OK;
+	while (!w.is_free && !w.over && now < until) {
+		cairn_dispatch(client, (int)((until - now) / MS) + 1);
+		now = clock_boot_ns();
+	}
+	cairn_cancel(client, id);
+	cairn_msg_free(&m);
+	if (w.over)
+		pause_until(until);
 }
 
-/* Wait about MS, at most until END_NS. */
-static void pause_about(uint64_t ms, uint64_t end_ns)
-{
-	uint64_t now = clock_boot_ns(), left_ms = end_ns > now ? (end_ns - now) / 1000000 + 1 : 0;
-	uint32_t random = 0;
-
-	if (getrandom(&random, sizeof(random), 0) == sizeof(random))
-		ms = ms / 2 + random % (ms + 1);
-	poll(NULL, 0, (int)(ms < left_ms ? ms : left_ms));
-}
-
-/* Take L, waiting for it until END_NS at most (UINT64_MAX: without end). */
+/* Take L, waiting for it until END_NS at most (UINT64_MAX: without end), also where servers are away
+ * meanwhile. */
 static enum cairn_code take_in_time(struct lock *l, const char *value, uint64_t end_ns)
 {
-	uint64_t pause_ms = LOOK_FIRST_MS;
+	uint64_t revision = 0;
+	bool waited = false, over;
 	char held[300];
-	bool taken, is_free;
-	enum cairn_code code = take(l, value, &taken, held, sizeof(held));
+	enum cairn_code code;
 
-	while (!code && !taken) {
-		if (clock_boot_ns() >= end_ns)
+	for (;; waited = true) {
+		code = take(l, value, &revision, held, sizeof(held));
+		over = clock_boot_ns() >= end_ns;
+		if (!code && !revision)
+			return CAIRN_OK;
+		if (!code && over)
 			return cairn_fail(&l->c->error, CAIRN_E_TIMEOUT, "%s is %s", l->name, held);
-		pause_about(pause_ms, end_ns);
-		pause_ms = pause_ms * 2 < LOOK_MOST_MS ? pause_ms * 2 : LOOK_MOST_MS;
-		code = look(l, &is_free);
-		if (!code && (is_free || clock_boot_ns() >= end_ns))
-			code = take(l, value, &taken, held, sizeof(held));
+		if (!code)
+			wait_free(l, revision, end_ns);
+		else if (waited && !over && (code == CAIRN_E_UNAVAILABLE || code == CAIRN_E_TIMEOUT))
+			pause_until(end_ns);
+		else
+			return code;
 	}
-	return code;
 }
 
 static enum cairn_code run_under(struct cli *c, const struct arguments *a, const struct key *key)

@@ -58,6 +58,11 @@ enum cairn_code call_stream(struct cli *c, struct cairn_msg *m, cairn_event_fn *
 	return code;
 }
 
+bool is_lost_lock(const struct cairn_error *e)
+{
+	return e->code == CAIRN_E_CONFLICT && strstr(e->message, " was lost (our fence ");
+}
+
 const char *field_text(struct cairn_slice fields, unsigned field, char *buffer, size_t len)
 {
 	struct cairn_slice body = { 0 };

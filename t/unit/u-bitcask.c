@@ -348,8 +348,10 @@ static void deleted(const char *from)
 		const char *name = list[i]->d_name;
 		enum outcome o;
 
-		if (name[0] == '.')
+		if (name[0] == '.') {
+			free(list[i]);
 			continue;
+		}
 		copy_folder(from, "copy", true);
 		path_of(path, "copy", name);
 		unlink(path);

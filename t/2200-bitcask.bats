@@ -136,3 +136,37 @@ refused() {
   cairn_start
   for i in 1 20; do cairn -V packed get "t$i" | cmp - "$cairn_root/text"; done
 }
+
+@test "check finds a damaged value, and repair keeps the rest" {
+  cairn_stop
+  run cairn check --dir "$cairn_root/n1/data"
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+  flip "$(newest data)" 5000
+  run cairn check --dir "$cairn_root/n1/data"
+  [ "$status" -eq 9 ] || { echo "$output"; false; }
+  run cairn repair --dir "$cairn_root/n1/data"
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+  [[ "$output" == *"main: repaired: "*" keys kept"* ]] || { echo "$output"; false; }
+  cd /
+  cairn_start
+  local left=0
+  for i in 1 2 3 4 5; do
+    if cairn get "k$i" >"$cairn_root/got"; then
+      cmp "$cairn_root/got" "$cairn_root/k$i"
+      left=$((left + 1))
+    fi
+  done
+  [ "$left" -ge 4 ]
+  cairn check
+}
+
+@test "a folder that lost a file is repaired" {
+  cairn_stop
+  rm MANIFEST
+  run cairn repair --dir "$cairn_root/n1/data"
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+  cd /
+  cairn_start
+  holds 5
+  cairn check
+}

@@ -30,6 +30,8 @@ static const struct cairn_param bitcask_params[] = {
 	[PARAMS] = { .name = NULL },
 };
 
+_Static_assert(PARAMS == BITCASK_PARAMS, "the header says how many");
+
 static const struct {
 	uint64_t min, max;
 } limits[PARAMS] = {
@@ -110,7 +112,7 @@ static void finish(struct handle *h)
 			load_hint_step(h, h->files[i], UINT64_MAX);
 }
 
-static void release(struct handle *h)
+void bitcask_handle_free(struct handle *h)
 {
 	keydir_end(&h->keys);
 	for (uint32_t i = 0; i < h->count; i++)
@@ -135,10 +137,10 @@ static void bitcask_close(void *handle)
 	merge_drop(h);
 	load_hint_drop(h);
 	finish(h);
-	release(handle);
+	bitcask_handle_free(handle);
 }
 
-static struct handle *handle_new(const char *dir, const struct cairn_value *v)
+struct handle *bitcask_handle_new(const char *dir, const struct cairn_value *v)
 {
 	struct handle *h = calloc(1, sizeof(*h));
 
@@ -181,7 +183,7 @@ static int bitcask_open(const char *dir, const struct cairn_value *values, void 
 		cairn_fail(error, CAIRN_E_UNSUPPORTED, "parameter compression: this build has no zstd");
 		return -EOPNOTSUPP;
 	}
-	h = handle_new(dir, values);
+	h = bitcask_handle_new(dir, values);
 	if (!h) {
 		cairn_fail(error, CAIRN_E_INTERNAL, "no memory");
 		return -ENOMEM;
@@ -196,7 +198,7 @@ static int bitcask_open(const char *dir, const struct cairn_value *values, void 
 	if (r == 0)
 		r = load_all(h, error);
 	if (r) {
-		release(h);
+		bitcask_handle_free(h);
 		return r;
 	}
 	bitcask_count(h);
@@ -327,6 +329,7 @@ static struct cairn_engine bitcask = {
 	.compact = bitcask_compact,
 	.maintain = bitcask_maintain,
 	.notice = bitcask_notice,
+	.repair = bitcask_repair,
 };
 
 CAIRN_ENGINE_REGISTER(bitcask)

@@ -299,27 +299,59 @@ static int first_manifest(struct handle *h, struct cairn_error *error)
 	return r;
 }
 
-int folder_open(struct handle *h, struct cairn_error *error)
+struct each {
+	void (*fn)(void *arg, uint32_t id);
+	void *arg;
+};
+
+static int each_name(void *arg, const char *name)
 {
-	struct listing l = { .h = h, .remove = true };
-	struct cairn_slice bytes;
-	uint32_t count = 0;
+	char again[BITCASK_NAME];
+	struct each *e = arg;
+	unsigned id;
+
+	if (sscanf(name, "%8x", &id) != 1)
+		return 0;
+	folder_name(again, id, "data");
+	if (!strcmp(again, name))
+		e->fn(e->arg, id);
+	return 0;
+}
+
+int folder_each(struct handle *h, void (*fn)(void *arg, uint32_t id), void *arg)
+{
+	struct each e = { fn, arg };
+
+	return sys->list(h->dir_fd, each_name, &e);
+}
+
+int folder_manifest(struct handle *h, struct cairn_slice *bytes, uint32_t *count)
+{
 	char *data = NULL;
 	size_t len = 0;
 	int r = file_read(h->dir_fd, MANIFEST, MANIFEST_MAX, &data, &len);
 
+	*bytes = cairn_slice(data, len);
+	return r == -EFBIG ? -EINVAL : r ? r : record_manifest_get(*bytes, count, &h->next_id);
+}
+
+int folder_open(struct handle *h, struct cairn_error *error)
+{
+	struct listing l = { .h = h, .remove = true };
+	struct cairn_slice bytes = { 0 };
+	uint32_t count = 0;
+	int r = folder_manifest(h, &bytes, &count);
+
 	if (r == -ENOENT)
 		return first_manifest(h, error);
-	if (r && r != -EFBIG)
-		return bitcask_fail(h, error, r, "cannot read the MANIFEST");
-	bytes = cairn_slice(data, len);
-	r = r ? -EINVAL : record_manifest_get(bytes, &count, &h->next_id);
 	if (r == -EPROTONOSUPPORT) {
 		cairn_fail(error, CAIRN_E_UNSUPPORTED, "%s has a newer format than this release knows",
 			   h->dir);
 		r = -EOPNOTSUPP;
-	} else if (r) {
+	} else if (r == -EINVAL) {
 		r = damaged(h, error, MANIFEST, "is damaged at offset 0: its checksum does not match");
+	} else if (r) {
+		bitcask_fail(h, error, r, "cannot read the MANIFEST");
 	} else if ((r = reserve(h, count + 16))) {
 		bitcask_fail(h, error, r, "%s", MANIFEST);
 	}
@@ -328,7 +360,7 @@ int folder_open(struct handle *h, struct cairn_error *error)
 
 		r = open_file(h, &row, i + 1 == count, error);
 	}
-	free(data);
+	free((void *)bytes.data);
 	if (r)
 		return r;
 	r = sys->list(h->dir_fd, look_at, &l);

@@ -100,6 +100,11 @@ static inline struct file *bitcask_active(const struct handle *h)
 
 /* ---- bitcask.c ---- */
 
+/* A handle on the folder DIR that knows no files yet, with one value for each parameter; and its end. */
+struct handle *bitcask_handle_new(const char *dir, const struct cairn_value *v);
+void bitcask_handle_free(struct handle *h);
+#define BITCASK_PARAMS 4
+
 __attribute__((format(printf, 4, 5))) int bitcask_fail(const struct handle *h, struct cairn_error *error,
 						       int e, const char *format, ...);
 /* Let E be what notice() says. */
@@ -131,6 +136,10 @@ void folder_remove_file(struct handle *h, uint32_t id);
  * remove the others.
  */
 int folder_open(struct handle *h, struct cairn_error *error);
+/* Every data file that there is: FN gets its id. */
+int folder_each(struct handle *h, void (*fn)(void *arg, uint32_t id), void *arg);
+/* Read the MANIFEST into BYTES, the caller's to free; 0, -ENOENT, -EINVAL where it is damaged, -errno. */
+int folder_manifest(struct handle *h, struct cairn_slice *bytes, uint32_t *count);
 /* All LEN bytes at AT of F. 0, -EUCLEAN where it is shorter, -errno. */
 int folder_read(const struct file *f, void *data, size_t len, uint64_t at);
 int folder_write(const struct file *f, const void *data, size_t len, uint64_t at);
@@ -142,6 +151,8 @@ int load_all(struct handle *h, struct cairn_error *error);
 /* Go on with the hint of F, which is synced up to its size: about MOST bytes of it. Whether there is more to
  * do. A failure is no matter: there is no hint then. */
 bool load_hint_step(struct handle *h, struct file *f, uint64_t most);
+/* Read from the file F, as record_source wants it. */
+int64_t load_read(void *file, void *data, size_t len, uint64_t at);
 /* Forget what was begun. */
 void load_hint_drop(struct handle *h);
 
@@ -167,6 +178,10 @@ int write_reserve(struct handle *h, size_t more);
 int merge_step(struct handle *h, bool all, struct cairn_error *error);
 /* Forget the merge that is under way; no reader is left. */
 void merge_drop(struct handle *h);
+
+/* ---- repair.c ---- */
+
+int bitcask_repair(const char *dir, struct cairn_error *error);
 
 /* ---- read.c ---- */
 

@@ -40,7 +40,7 @@ struct loaded {
 	struct cairn_error error;
 };
 
-static int64_t read_file(void *arg, void *data, size_t len, uint64_t at)
+int64_t load_read(void *arg, void *data, size_t len, uint64_t at)
 {
 	struct file *f = arg;
 	size_t done = 0;
@@ -132,7 +132,7 @@ static int hint_extend(struct hint *t, struct file *f, uint64_t most, uint64_t *
 	struct cairn_slice entries;
 	int r;
 
-	*s = (struct record_scan){ .source = { read_file, f, f->size },
+	*s = (struct record_scan){ .source = { load_read, f, f->size },
 				   .epoch = f->epoch,
 				   .at = t->head.size,
 				   .sequence = t->head.sequence };

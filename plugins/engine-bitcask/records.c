@@ -310,20 +310,21 @@ int record_scan_next(struct record_scan *s, struct record_batch_head *h, struct 
 	return 1;
 }
 
-/* Whether the head at P may be that of a batch which proves that s->sequence was on disk. */
-static bool may_prove(const struct record_scan *s, const unsigned char *p, struct record_batch_head *h)
+/* Whether a batch with the head H proves that s->sequence was on disk. */
+static bool proves(const struct record_scan *s, const struct record_batch_head *h)
 {
-	return record_batch_head_get(p, h) && h->sequence >= s->sequence && h->durable >= s->sequence &&
-		h->durable < h->sequence;
+	return h->sequence >= s->sequence && h->durable >= s->sequence && h->durable < h->sequence;
 }
 
-int record_scan_proof(struct record_scan *s, uint64_t *where)
+/* Look for a whole batch (PROOF: one that proves) at FROM or behind it. 1 with its place and head, 0, -errno.
+ */
+static int search(struct record_scan *s, uint64_t from, bool proof, uint64_t *where,
+		  struct record_batch_head *h)
 {
 	unsigned char *window = malloc(WINDOW);
-	struct record_batch_head h;
 	int r = window ? 0 : -ENOMEM;
 
-	for (uint64_t at = s->at; r == 0 && at + RECORD_BATCH_HEAD <= s->source.size;) {
+	for (uint64_t at = from; r == 0 && at + RECORD_BATCH_HEAD <= s->source.size;) {
 		int64_t n = s->source.read(s->source.arg, window, WINDOW, at);
 		size_t i = 0;
 
@@ -340,13 +341,45 @@ int record_scan_proof(struct record_scan *s, uint64_t *where)
 				break;
 			}
 			i = (size_t)(p - window);
-			if (may_prove(s, p, &h))
-				r = batch_at(s, *where = at + i, &h);
+			if (record_batch_head_get(p, h) && (!proof || proves(s, h)))
+				r = batch_at(s, *where = at + i, h);
 		}
 		at += i;
 	}
 	free(window);
 	return r;
+}
+
+int record_scan_proof(struct record_scan *s, uint64_t *where)
+{
+	struct record_batch_head h;
+
+	return search(s, s->at, true, where, &h);
+}
+
+int record_scan_salvage(struct record_scan *s, struct record_batch_head *h, struct cairn_slice *entries)
+{
+	unsigned char next[RECORD_BATCH_HEAD];
+	struct record_batch_head after;
+	uint64_t where = s->at, end;
+	int r = batch_at(s, where, h), whole = 2;
+
+	if (r == 0 && s->cap >= RECORD_BATCH_HEAD && fetch(s, where, RECORD_BATCH_HEAD) == 1 &&
+	    record_batch_head_get(s->data, h)) { /* its length is right when another one begins behind it */
+		end = where + RECORD_BATCH_HEAD + h->length;
+		if (s->source.read(s->source.arg, next, sizeof(next), end) == RECORD_BATCH_HEAD &&
+		    record_batch_head_get(next, &after)) {
+			whole = 1;
+			r = fetch(s, where, RECORD_BATCH_HEAD + (size_t)h->length);
+		}
+	}
+	if (r == 0)
+		r = search(s, where + 1, false, &where, h);
+	if (r != 1)
+		return r;
+	*entries = cairn_slice(s->data + RECORD_BATCH_HEAD, h->length);
+	s->at = where + RECORD_BATCH_HEAD + h->length;
+	return whole;
 }
 
 void record_scan_end(struct record_scan *s)

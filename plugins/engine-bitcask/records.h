@@ -104,6 +104,9 @@ struct record_scan {
 int record_scan_next(struct record_scan *s, struct record_batch_head *h, struct cairn_slice *entries);
 /* Whether a whole batch behind s->at proves that what was missed there had been on disk. 1, 0, -errno. */
 int record_scan_proof(struct record_scan *s, uint64_t *where);
+/* Read the next batch that can be read at all, whatever lies before it. 2: it is whole; 1: it is not, but
+ * each of its entries can be looked at; 0: there is none; -errno. */
+int record_scan_salvage(struct record_scan *s, struct record_batch_head *h, struct cairn_slice *entries);
 void record_scan_end(struct record_scan *s);
 
 #endif

@@ -1027,9 +1027,7 @@ static void host_effect(void *arg, const struct cairn_effect *e)
 		log_debug(s->node->log, LOG_REPLICATION, "role", LOG_TEXT("volume", s->name),
 			  LOG_NUMBER("role", e->role), LOG_NUMBER("term", e->term));
 		break;
-	case CAIRN_EFFECT_READ_OK:
-	case CAIRN_EFFECT_SEND:
-	case CAIRN_EFFECT_SET_TIMER:
+	default:
 		cairn_fail(&error, CAIRN_E_UNSUPPORTED,
 			   "replication-%s asks for what this cairnd does not offer", s->module->name);
 		stop(s, &error);
@@ -1453,16 +1451,19 @@ static enum cairn_code replay(struct shard *s, struct cairn_error *error)
 /* Tell the module where the store stands, and start the clock there: it never goes back. */
 static enum cairn_code start_module(struct shard *s, struct cairn_error *error)
 {
+	struct cairn_durable durable = { 0 };
 	struct store_facts facts;
 	uint64_t wall = clock_wall_ns();
 	int r;
 
 	store_facts(s->store, &facts);
+	durable.self = 1;
+	durable.index = durable.last = facts.position.index;
+	durable.index_term = durable.term = facts.position.term;
 	s->applied = s->told = facts.position.index;
 	s->clock = stamp_start(facts.clock_ns, wall, clock_boot_ns());
 	s->events[0] = (struct cairn_event){ .kind = CAIRN_EVENT_START,
-					     .index = facts.position.index,
-					     .term = facts.position.term,
+					     .durable = &durable,
 					     .now_us = s->clock.base_boot_ns / 1000 };
 	r = s->module->step(s->instance, s->events, 1);
 	if (r < 0)

@@ -45,8 +45,8 @@ static void emit(struct none *n, const struct cairn_effect *effect)
 /* The log goes on behind what the engine holds; this node leads itself from the first moment. */
 static void start(struct none *n, const struct cairn_event *e)
 {
-	n->last = n->asked = n->committed = e->index;
-	n->term = e->term ? e->term : 1;
+	n->last = n->asked = n->committed = e->durable->index;
+	n->term = e->durable->index_term ? e->durable->index_term : 1;
 	emit(n,
 	     &(struct cairn_effect){ .kind = CAIRN_EFFECT_ROLE, .role = CAIRN_ROLE_LEADER, .term = n->term });
 }
@@ -97,9 +97,7 @@ static int none_step(void *instance, const struct cairn_event *events, size_t co
 		case CAIRN_EVENT_STORED:
 			stored(n, &events[i]);
 			break;
-		case CAIRN_EVENT_TIMER:
-		case CAIRN_EVENT_MESSAGE:
-		case CAIRN_EVENT_APPLIED:
+		default: /* it has no peers */
 			break;
 		}
 	if (n->asked != n->last) {

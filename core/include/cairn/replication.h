@@ -13,7 +13,7 @@
 
 #include <cairn/plugin.h>
 
-#define CAIRN_REPLICATION_ABI 1
+#define CAIRN_REPLICATION_ABI 2
 
 enum {
 	CAIRN_REPLICATION_LINEARIZABLE = 1 << 0, /* reads may be linearizable */
@@ -21,20 +21,48 @@ enum {
 	CAIRN_REPLICATION_PEERS = 1 << 2,        /* talks to other nodes */
 };
 
+enum cairn_entry_kind {
+	CAIRN_ENTRY_COMMAND, /* of a client; the host's bytes */
+	CAIRN_ENTRY_NONE,    /* of the module: nothing to apply */
+	CAIRN_ENTRY_MEMBERS, /* of the module: who belongs to the shard; its bytes are in BODY */
+};
+
 struct cairn_entry {
 	uint64_t index, term;
 	uint64_t reference; /* the host's name for the command */
 	uint32_t size;      /* bytes of the command */
+	uint32_t kind;      /* enum cairn_entry_kind */
+	struct cairn_slice body;
+};
+
+/* What was durable when the instance was closed, or its node died. Lists are read during the step only. */
+struct cairn_durable {
+	uint64_t self;                 /* this node */
+	uint64_t term, vote;           /* the newest persist's */
+	uint64_t index, index_term;    /* everything up to here is in the engine, or in a snapshot */
+	struct cairn_slice members;    /* as of INDEX: bytes that the module made; empty: of a new shard */
+	const struct cairn_entry *log; /* what the journal has behind INDEX, in order; COMMAND entries may be
+					  left out where the one before has the same term */
+	size_t count;
+	uint64_t last; /* index of the newest; INDEX where there is none */
 };
 
 enum cairn_event_kind {
-	CAIRN_EVENT_START,   /* index, term: what the engine holds */
+	CAIRN_EVENT_START,   /* durable; random */
 	CAIRN_EVENT_TIMER,   /* the time asked for by SET_TIMER has come */
-	CAIRN_EVENT_MESSAGE, /* peer, body */
+	CAIRN_EVENT_MESSAGE, /* peer, body, entries: what that node sent, whole */
 	CAIRN_EVENT_PROPOSE, /* reference, size: a client's command */
-	CAIRN_EVENT_READ,    /* reference: a client wants to read linearizably */
-	CAIRN_EVENT_STORED,  /* token: the persist with this token is durable */
+	CAIRN_EVENT_READ,    /* reference: clients want to read linearizably */
+	CAIRN_EVENT_STORED,  /* token: the persist with this token is durable, and all before it */
 	CAIRN_EVENT_APPLIED, /* index: the store has applied up to here */
+	CAIRN_EVENT_MEMBERS, /* reference, body: change who belongs to the shard (bytes as in MEMBERS entries)
+			      */
+	CAIRN_EVENT_TRANSFER,  /* peer: let that node lead */
+	CAIRN_EVENT_PEER_LOST, /* peer: what was sent and not answered may be lost */
+	CAIRN_EVENT_COMPACTED, /* index, term: the log begins behind here from now on */
+	CAIRN_EVENT_SENT, /* peer, index: the snapshot at index is there; index 0: it could not be sent */
+	CAIRN_EVENT_INSTALLED, /* index, term, body: a snapshot has taken the place of store and log, durably;
+				  body: the members as of it */
 };
 
 struct cairn_event {
@@ -44,18 +72,27 @@ struct cairn_event {
 	uint64_t random; /* fresh random bits */
 	uint64_t reference, index, term, token, peer;
 	struct cairn_slice body;
+	const struct cairn_entry *entries; /* MESSAGE: those that came with it */
+	size_t count;
+	const struct cairn_durable *durable;
 };
 
 enum cairn_effect_kind {
-	CAIRN_EFFECT_APPEND,    /* entry takes its place in the log */
-	CAIRN_EFFECT_PERSIST,   /* everything appended so far, and term, must become durable; answered by
-				   STORED(token) */
-	CAIRN_EFFECT_SEND,      /* body to peer, once token is stored (0: at once) */
-	CAIRN_EFFECT_APPLY,     /* entries from index to last are committed: apply them in order */
-	CAIRN_EFFECT_READ_OK,   /* the read reference may be served once index is applied */
+	CAIRN_EFFECT_APPEND,   /* entry takes its place in the log, which ends before it */
+	CAIRN_EFFECT_TRUNCATE, /* the entries from index on leave the log; they were never committed */
+	CAIRN_EFFECT_PERSIST,  /* the log as it is now, term and vote (peer) must become durable; answered by
+				  STORED(token) */
+	CAIRN_EFFECT_SEND,  /* body to peer, with the entries index to last (where last is not 0), once token
+			       is stored (0: at once). Entries that do not fit one frame follow in further ones
+			     */
+	CAIRN_EFFECT_APPLY, /* entries from index to last are committed: apply them in order */
+	CAIRN_EFFECT_READ_OK,   /* the reads reference may be served once index is applied */
 	CAIRN_EFFECT_REJECT,    /* the request reference ends with code; it did not happen */
-	CAIRN_EFFECT_ROLE,      /* role or leader changed */
+	CAIRN_EFFECT_ACCEPT,    /* the change of members reference is entry index */
+	CAIRN_EFFECT_ROLE,      /* role, term, or leader (peer; 0: not known) changed */
 	CAIRN_EFFECT_SET_TIMER, /* a TIMER event at now_us, in place of the one asked for before */
+	CAIRN_EFFECT_SNAPSHOT,  /* peer lacks what the log does not have any more: send it the store; answered
+				   by  SENT */
 };
 
 enum cairn_role { CAIRN_ROLE_FOLLOWER, CAIRN_ROLE_LEARNER, CAIRN_ROLE_CANDIDATE, CAIRN_ROLE_LEADER };
@@ -64,9 +101,9 @@ struct cairn_effect {
 	enum cairn_effect_kind kind;
 	enum cairn_code code;     /* REJECT */
 	enum cairn_role role;     /* ROLE */
-	struct cairn_entry entry; /* APPEND */
+	struct cairn_entry entry; /* APPEND; its body is valid during the call */
 	uint64_t reference, index, last, term, token, peer, now_us;
-	struct cairn_slice body; /* SEND: valid until step() is called again */
+	struct cairn_slice body; /* SEND: valid during the call */
 };
 
 /* What a module may ask of the host, beyond its effects. */

@@ -1,0 +1,54 @@
+# replication-raft in simulated worlds where much goes wrong.
+
+setup() {
+  load lib/cairn.bash
+  module=${CAIRN_PLUGIN_PATH%%:*}/replication-raft.so
+  [ -e "$module" ] || skip "replication-raft is not part of this build"
+  run=$CAIRN_BUILD/t/sim/run
+}
+
+@test "the module asks for no symbol but a few of the C library, and cairn_fail" {
+  requires_program nm
+  nm "$module" | grep -qE '__(a|t|ub)san|__gcov|__sanitizer' && skip "an instrumented build needs its run-time library"
+  run bash -c "nm -D -u '$module' | awk '{ print \$NF }' | grep -vE '^(__cxa_finalize|_ITM_(de)?registerTMCloneTable|__gmon_start__|mem(set|cpy|move)|cairn_fail|__stack_chk_fail)(@|\$)'"
+  [ -z "$output" ] || { echo "$output"; false; }
+  [ "$(nm -D --defined-only "$module" | awk '{ print $NF }')" = cairn_replication_plugin ]
+}
+
+@test "forty worlds, from seeds that change with the source" {
+  first=$(cat "$CAIRN_SOURCE"/plugins/replication-raft/*.[ch] | cksum | cut -d' ' -f1)
+  run "$run" "$module" -n 40 -t 4 -s "$first"
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+}
+
+@test "one world is the same each time" {
+  run "$run" "$module" -n 1 -s 7 -t 2 --trace
+  [ "$status" -eq 0 ]
+  [ "$output" = "$("$CAIRN_BUILD/t/sim/run" "$module" -n 1 -s 7 -t 2 --trace)" ]
+}
+
+@test "faults that are planted are found: the quick ones" {
+  requires_program patch
+  requires_program "${CC:-cc}"
+  run "$CAIRN_SOURCE/t/sim/plant" "$run" "$CAIRN_BUILD/t/unit/u-raft" "$CAIRN_SOURCE" 40 \
+    ack-before-sync vote-before-sync two-votes commit-of-older-term commit-only-on-ack verified-not-reset
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+}
+
+# bats test_tags=slow
+@test "all faults that are planted are found" {
+  requires_program patch
+  requires_program "${CC:-cc}"
+  run "$CAIRN_SOURCE/t/sim/plant" "$run" "$CAIRN_BUILD/t/unit/u-raft" "$CAIRN_SOURCE" 300
+  echo "$output"
+  [ "$status" -eq 0 ]
+}
+
+# bats test_tags=slow
+@test "ten million steps" {
+  run "$run" "$module" -n 600 -t 4
+  echo "$output"
+  [ "$status" -eq 0 ]
+  steps=${output##*failed: }
+  [ "${steps%% *}" -ge 10000000 ]
+}

@@ -1,0 +1,111 @@
+/* Clients: each operation is called once, at some node, and ends with an answer, with a refusal that says
+ * that it did not happen, or never. */
+#include "sim.h"
+#include "banned.h"
+
+static struct op *op_of(struct world *w, uint64_t reference)
+{
+	return reference && reference <= w->op_count ? &w->ops[reference - 1] : NULL;
+}
+
+void client_answer(struct world *w, uint64_t reference, bool done, uint64_t value)
+{
+	struct op *o = op_of(w, reference);
+
+	if (!o || o->state != OP_OPEN)
+		return;
+	o->state = done ? OP_DONE : OP_FAILED;
+	o->linear.answer = ++w->order;
+	if (o->linear.kind == LINEAR_READ)
+		o->linear.value = value;
+	else if (o->linear.kind == LINEAR_SWAP)
+		o->linear.done = value == o->linear.expected;
+}
+
+void client_refused(struct world *w, uint64_t reference, bool never)
+{
+	struct op *o = op_of(w, reference);
+
+	if (o && o->state == OP_OPEN && never)
+		o->state = OP_FAILED;
+}
+
+uint64_t client_apply(struct world *w, struct state *s, uint64_t reference)
+{
+	struct op *o = op_of(w, reference);
+	uint64_t found;
+
+	if (!o)
+		return 0;
+	found = s->value[o->key];
+	if (o->linear.kind == LINEAR_WRITE || (o->linear.kind == LINEAR_SWAP && found == o->linear.expected))
+		s->value[o->key] = o->linear.value;
+	s->hash = mix(s->hash, s->value[o->key] + o->key);
+	return found;
+}
+
+static struct op *new_op(struct world *w, unsigned key)
+{
+	struct op *o;
+
+	if (w->op_count == w->op_cap) {
+		w->op_cap = w->op_cap ? w->op_cap * 2 : 256;
+		w->ops = realloc(w->ops, w->op_cap * sizeof(*w->ops));
+	}
+	o = &w->ops[w->op_count++];
+	*o = (struct op){ .key = key, .linear = { .call = ++w->order, .answer = UINT64_MAX } };
+	o->linear.value = w->op_count;
+	return o;
+}
+
+void client_read(struct world *w, struct node *n)
+{
+	for (unsigned key = 0; key < KEYS && n->alive; key++) {
+		struct op *o = new_op(w, key);
+
+		o->is_read = true;
+		o->node = n->id;
+		node_step(w, n, &(struct cairn_event){ .kind = CAIRN_EVENT_READ, .reference = w->op_count },
+			  1);
+	}
+}
+
+void client_turn(struct world *w)
+{
+	struct node *n = &w->nodes[1 + draw(w, NODES)];
+	unsigned key = (unsigned)draw(w, KEYS), open = 0, on_key = 0;
+	struct cairn_event e = { 0 };
+	struct op *o;
+
+	world_at(w, 200 + draw(w, 4000), CLIENT, 0, NULL);
+	for (size_t i = 0; i < w->op_count; i++) {
+		on_key += w->ops[i].key == key && w->ops[i].state != OP_FAILED;
+		open += w->ops[i].key == key && w->ops[i].state == OP_OPEN && !w->ops[i].is_read;
+	}
+	if (w->quiet || !n->alive || n->paused || on_key > 400 || open > 14)
+		return;
+	o = new_op(w, key);
+	switch (draw(w, 4)) {
+	case 0:
+	case 1:
+		o->linear.kind = LINEAR_READ;
+		o->is_read = true;
+		e.kind = CAIRN_EVENT_READ;
+		break;
+	case 2:
+		o->linear.kind = LINEAR_SWAP;
+		o->linear.expected = n->state.value[key];
+		/* fall through */
+	default:
+		o->linear.kind = o->linear.kind == LINEAR_READ ? LINEAR_WRITE : o->linear.kind;
+		e.kind = CAIRN_EVENT_PROPOSE;
+		/* The host hands writes on to the leader that the module names. */
+		if (n->leader && n->leader != n->id && w->nodes[n->leader].alive &&
+		    !w->blocked[n->id][n->leader] && !w->nodes[n->leader].paused)
+			n = &w->nodes[n->leader];
+	}
+	o->node = n->id;
+	e.reference = w->op_count;
+	e.size = 100;
+	node_step(w, n, &e, 1);
+}

@@ -1,0 +1,39 @@
+# The simulator: worlds of nodes that go wrong, for any replication module.
+check_PROGRAMS += t/sim/run
+t_sim_run_SOURCES = %D%/sim.h %D%/run.c %D%/world.c %D%/host.c %D%/check.c %D%/client.c %D%/linear.h %D%/linear.c
+t_sim_run_CPPFLAGS = $(BASE_CPPFLAGS)
+t_sim_run_LDFLAGS = $(AM_LDFLAGS) $(EXPORT_CAIRN)
+t_sim_run_LDADD = libbase.la -ldl
+
+check_PROGRAMS += t/unit/u-linear t/unit/u-raft
+TESTS += t/unit/u-linear t/unit/u-raft
+t_unit_u_linear_SOURCES = t/unit/u-linear.c %D%/linear.c
+t_unit_u_linear_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/t/sim
+t_unit_u_raft_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_raft_LDADD = libloader.la libbase.la
+t_unit_u_raft_LDFLAGS = $(AM_LDFLAGS) $(EXPORT_CAIRN)
+
+BATS += t/3100-raft-sim.bats
+EXTRA_DIST += %D%/README.md %D%/plant $(RAFT_FAULTS)
+RAFT_FAULTS = %D%/faults/ack-before-sync.patch \
+	%D%/faults/ack-unverified.patch \
+	%D%/faults/change-before-commit.patch \
+	%D%/faults/commit-beyond-verified.patch \
+	%D%/faults/commit-of-older-term.patch \
+	%D%/faults/commit-only-on-ack.patch \
+	%D%/faults/joint-quorum-as-or.patch \
+	%D%/faults/learner-counted.patch \
+	%D%/faults/members-not-popped.patch \
+	%D%/faults/own-disk-not-waited-for.patch \
+	%D%/faults/position-not-checked.patch \
+	%D%/faults/read-before-echo.patch \
+	%D%/faults/read-before-own-commit.patch \
+	%D%/faults/snapshot-drops-acknowledged.patch \
+	%D%/faults/stale-append-truncates.patch \
+	%D%/faults/stored-of-another-log.patch \
+	%D%/faults/transfer-votes-twice.patch \
+	%D%/faults/two-votes.patch \
+	%D%/faults/verified-not-reset.patch \
+	%D%/faults/vote-before-sync.patch \
+	%D%/faults/vote-for-any-log.patch \
+	%D%/faults/vote-not-persisted.patch

@@ -1,0 +1,244 @@
+/* replication-raft, one instance at a time: what a node answers where a simulation seldom goes. */
+#include <stdlib.h>
+#include "le.h"
+#include "loader.h"
+#include "tap.h"
+#include <cairn/replication.h>
+
+enum { APPEND = 1, ACK = 2, REJECT = 3, VOTE = 4, GRANT = 5, REFUSE = 6, NOW = 7, PRE = 1, TRANSFER = 2 };
+
+static const struct cairn_replication *module;
+
+/* What the instance did since it was asked last. */
+struct seen {
+	unsigned sent, kind, flags; /* messages, and the last one's */
+	uint64_t term, a, token, truncated, persisted, applied;
+	enum cairn_role role;
+};
+
+struct host {
+	struct cairn_replication_host callbacks;
+	void *instance;
+	struct seen seen;
+	uint64_t now_us, token;
+};
+
+static void *host_alloc(void *arg, size_t size)
+{
+	(void)arg;
+	return calloc(1, size);
+}
+
+static void host_free(void *arg, void *p)
+{
+	(void)arg;
+	free(p);
+}
+
+static void host_effect(void *arg, const struct cairn_effect *e)
+{
+	struct host *h = arg;
+	const unsigned char *b = e->body.data;
+
+	switch (e->kind) {
+	case CAIRN_EFFECT_SEND:
+		h->seen.sent++;
+		h->seen.kind = b[1];
+		h->seen.flags = b[2];
+		h->seen.term = le64_get(b + 8);
+		h->seen.a = le64_get(b + 16);
+		h->seen.token = e->token;
+		break;
+	case CAIRN_EFFECT_TRUNCATE:
+		h->seen.truncated = e->index;
+		break;
+	case CAIRN_EFFECT_PERSIST:
+		h->seen.persisted++;
+		h->token = e->token;
+		break;
+	case CAIRN_EFFECT_APPLY:
+		h->seen.applied = e->last;
+		break;
+	case CAIRN_EFFECT_ROLE:
+		h->seen.role = e->role;
+		break;
+	default:
+		break;
+	}
+}
+
+static void step(struct host *h, struct cairn_event e)
+{
+	enum cairn_role role = h->seen.role;
+
+	h->seen = (struct seen){ .role = role };
+	e.now_us = h->now_us;
+	if (module->step(h->instance, &e, 1) < 0)
+		bail("the module stopped");
+}
+
+static void stored(struct host *h)
+{
+	step(h, (struct cairn_event){ .kind = CAIRN_EVENT_STORED, .token = h->token });
+}
+
+/* A message of KIND in TERM from PEER; its entries follow the position INDEX - 1 of term AT. */
+static void tell(struct host *h, uint64_t peer, unsigned kind, unsigned flags, uint64_t term, uint64_t a,
+		 uint64_t b, uint64_t index, uint64_t at, const struct cairn_entry *entries, size_t count)
+{
+	unsigned char body[48] = { 1, (unsigned char)kind, (unsigned char)flags };
+
+	le64_put(body + 8, term);
+	le64_put(body + 16, a);
+	le64_put(body + 24, b);
+	step(h,
+	     (struct cairn_event){ .kind = CAIRN_EVENT_MESSAGE,
+				   .peer = peer,
+				   .body = cairn_slice(body, sizeof(body)),
+				   .index = index,
+				   .term = at,
+				   .entries = entries,
+				   .count = count });
+}
+
+/* Members 1 to N as voters. */
+static struct cairn_slice voters(unsigned char bytes[64], unsigned n)
+{
+	memset(bytes, 0, 64);
+	bytes[0] = 1;
+	bytes[1] = (unsigned char)n;
+	for (unsigned i = 0; i < n; i++) {
+		bytes[8 + 9 * i] = (unsigned char)(i + 1);
+		bytes[16 + 9 * i] = 1;
+	}
+	return cairn_slice(bytes, 8 + 9 * n);
+}
+
+static void start(struct host *h, unsigned n, uint64_t index, uint64_t term)
+{
+	struct cairn_value values[] = { { .number = 150 }, { .number = 20 } };
+	unsigned char bytes[64];
+	struct cairn_durable d = {
+		.self = 1, .term = term, .index = index, .index_term = term, .last = index
+	};
+	struct cairn_error error;
+
+	*h = (struct host){ .callbacks = { h, host_alloc, host_free, host_effect }, .now_us = 1000000 };
+	d.members = voters(bytes, n);
+	if (module->open(&h->callbacks, values, &h->instance, &error) < 0)
+		bail("the module cannot be opened");
+	step(h, (struct cairn_event){ .kind = CAIRN_EVENT_START, .durable = &d, .random = 7 });
+	h->now_us += 1000000; /* whoever led is forgotten */
+}
+
+static void votes(void)
+{
+	struct host h;
+
+	start(&h, 3, 0, 0);
+	tell(&h, 2, VOTE, 0, 5, 0, 0, 0, 0, NULL, 0);
+	ok(h.seen.kind == GRANT && h.seen.persisted == 1, "a vote is given, and persisted");
+	ok(h.seen.token == h.token, "it leaves when it is on disk");
+	tell(&h, 3, VOTE, 0, 5, 0, 0, 0, 0, NULL, 0);
+	is_int(h.seen.kind, REFUSE, "one vote a term");
+	tell(&h, 3, VOTE, TRANSFER, 5, 0, 0, 0, 0, NULL, 0);
+	is_int(h.seen.kind, REFUSE, "also where leadership is handed over");
+	tell(&h, 2, VOTE, 0, 5, 0, 0, 0, 0, NULL, 0);
+	is_int(h.seen.kind, GRANT, "the same candidate gets it again");
+	tell(&h, 2, APPEND, 0, 5, 0, 0, 1, 0, NULL, 0);
+	tell(&h, 3, VOTE, 0, 6, 9, 9, 0, 0, NULL, 0);
+	ok(h.seen.kind == REFUSE && h.seen.term == 5, "who hears of a leader stays with it");
+	tell(&h, 3, VOTE, TRANSFER, 6, 9, 9, 0, 0, NULL, 0);
+	ok(h.seen.kind == GRANT && h.seen.term == 6, "unless that leader sent the candidate");
+	module->close(h.instance);
+}
+
+static void members_go_with_their_entry(void)
+{
+	unsigned char five[64];
+	struct cairn_entry change = { .index = 1, .term = 1, .kind = CAIRN_ENTRY_MEMBERS }, other;
+	struct host h;
+
+	start(&h, 3, 0, 0);
+	change.body = voters(five, 5);
+	tell(&h, 2, APPEND, 0, 1, 0, 0, 1, 0, &change, 1);
+	stored(&h);
+	ok(h.seen.kind == ACK && h.seen.a == 1, "an entry is acknowledged when it is stored");
+	other = (struct cairn_entry){ .index = 1, .term = 2, .kind = CAIRN_ENTRY_NONE };
+	tell(&h, 3, APPEND, 0, 2, 0, 0, 1, 0, &other, 1);
+	is_int((long long)h.seen.truncated, 1, "a leader of a later term replaces it");
+	stored(&h);
+	/* An election among three: one other vote is enough; among five it is not. */
+	h.now_us += 10000000;
+	step(&h, (struct cairn_event){ .kind = CAIRN_EVENT_TIMER });
+	is_int(h.seen.sent, 2, "then the members are three again: two are asked");
+	tell(&h, 2, GRANT, PRE, 3, 0, 0, 0, 0, NULL, 0);
+	stored(&h);
+	tell(&h, 2, GRANT, 0, 3, 0, 0, 0, 0, NULL, 0);
+	is_int(h.seen.role, CAIRN_ROLE_LEADER, "and one of them makes a leader");
+	module->close(h.instance);
+}
+
+static void a_snapshot_keeps_what_was_acknowledged(void)
+{
+	struct cairn_entry entries[10];
+	unsigned char bytes[64];
+	struct host h;
+
+	start(&h, 3, 0, 0);
+	for (unsigned i = 0; i < 10; i++)
+		entries[i] = (struct cairn_entry){ .index = i + 1, .term = 1, .size = 1 };
+	tell(&h, 2, APPEND, 0, 1, 0, 0, 1, 0, entries, 10);
+	stored(&h);
+	is_int((long long)h.seen.a, 10, "ten entries are acknowledged");
+	step(&h,
+	     (struct cairn_event){
+		     .kind = CAIRN_EVENT_INSTALLED, .index = 6, .term = 1, .body = voters(bytes, 3) });
+	tell(&h, 2, APPEND, 0, 1, 0, 1, 11, 1, NULL, 0);
+	ok(h.seen.kind == ACK && h.seen.a == 10, "and still are when a snapshot comes that ends before");
+	step(&h,
+	     (struct cairn_event){
+		     .kind = CAIRN_EVENT_INSTALLED, .index = 8, .term = 2, .body = voters(bytes, 3) });
+	is_int((long long)h.seen.truncated, 9, "one of another log takes its place");
+	module->close(h.instance);
+}
+
+static void damaged_messages(void)
+{
+	unsigned char body[48] = { 1, APPEND };
+	struct host h;
+
+	start(&h, 3, 0, 0);
+	for (unsigned len = 0; len < sizeof(body); len++) {
+		unsigned char *part = malloc(len ? len : 1);
+
+		step(&h,
+		     (struct cairn_event){ .kind = CAIRN_EVENT_MESSAGE,
+					   .peer = 2,
+					   .body = cairn_slice(memcpy(part, body, len), len) });
+		free(part);
+	}
+	body[1] = 99;
+	step(&h,
+	     (struct cairn_event){
+		     .kind = CAIRN_EVENT_MESSAGE, .peer = 2, .body = cairn_slice(body, sizeof(body)) });
+	is_int(h.seen.sent, 0, "what is no message is as if it had been lost");
+	module->close(h.instance);
+}
+
+int main(void)
+{
+	struct loader *loader = loader_new(NULL);
+	const struct plugin *p;
+	struct cairn_error error;
+
+	if (loader_get(loader, PLUGIN_REPLICATION, "raft", &p, &error))
+		return tap_skip_all(error.message);
+	module = p->replication;
+	votes();
+	members_go_with_their_entry();
+	a_snapshot_keeps_what_was_acknowledged();
+	damaged_messages();
+	loader_free(loader);
+	return tap_done();
+}

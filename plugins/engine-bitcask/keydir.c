@@ -22,7 +22,7 @@ struct path {
 	unsigned depth;         /* nodes above the leaf */
 };
 
-static void place_put(void *value, struct keydir_place p)
+void keydir_place_put(void *value, struct keydir_place p)
 {
 	memcpy(value, &p.offset, 4);
 	memcpy((char *)value + 4, &p.length, 4);
@@ -248,7 +248,7 @@ static int replace(struct keydir *k, struct path *path, unsigned at, struct keyd
 			versions_retire(&k->versions, leaf);
 	}
 	if (r == 0)
-		place_put(keynode_value(leaf, at), place);
+		keydir_place_put(keynode_value(leaf, at), place);
 	return r;
 }
 
@@ -261,7 +261,7 @@ int keydir_put(struct keydir *k, struct cairn_slice key, struct keydir_place pla
 	bool same;
 	int r;
 
-	place_put(value, place);
+	keydir_place_put(value, place);
 	if (!k->root) {
 		r = first_key(k, key, value);
 	} else {
@@ -419,10 +419,10 @@ int keydir_init(struct keydir *k)
 	return versions_init(&k->versions);
 }
 
-static void free_tree(struct keydir *k, struct object *n)
+void keydir_free_below(struct keydir *k, struct object *n)
 {
 	for (unsigned i = 0; n->kind == VERSIONS_INNER && i < n->count; i++)
-		free_tree(k, keynode_child(n, i));
+		keydir_free_below(k, keynode_child(n, i));
 	slab_give(k->versions.slab, n, n->size);
 }
 
@@ -431,7 +431,7 @@ void keydir_end(struct keydir *k)
 	struct version *v = atomic_load(&k->versions.published);
 
 	if (v->root)
-		free_tree(k, v->root);
+		keydir_free_below(k, v->root);
 	versions_end(&k->versions);
 }
 

@@ -26,6 +26,11 @@ int keydir_init(struct keydir *k);
 /* Free everything. No reader is left. */
 void keydir_end(struct keydir *k);
 
+/* A place as a leaf has it. */
+void keydir_place_put(void *value, struct keydir_place p);
+/* Free the node N and all below it. */
+void keydir_free_below(struct keydir *k, struct object *n);
+
 /* Whether KEY is in VERSION, and where its entry lies. From any thread that holds VERSION. */
 bool keydir_find(const struct version *version, struct cairn_slice key, struct keydir_place *place);
 

@@ -13,6 +13,8 @@
 #include <unistd.h>
 #include "files.h"
 #include "handle.h"
+#include "keybuild.h"
+#include "le.h"
 #include "sys.h"
 #include "banned.h"
 
@@ -26,16 +28,23 @@ struct hint {
 	struct record_hint_head head; /* how far it goes */
 };
 
+/* An entry of a hint. */
+struct ref {
+	uint64_t head; /* the 8 bytes behind those that all keys share, as a number that orders like them */
+	const unsigned char *entry;
+};
+
 /* What was found in a file. */
 struct loaded {
 	struct handle *h;
 	struct file *f;
 	bool active;
 	struct hint hint;
-	const unsigned char **keys; /* owned: its entries in the hint, by key, the latest of each key last */
-	size_t at;                  /* of the next one to be taken */
-	uint64_t durable;           /* highest that a batch knew of */
-	uint64_t cut;               /* bytes behind the last batch that were not whole */
+	struct ref *keys; /* owned: its entries in the hint, by key, the latest of each key last */
+	size_t at;        /* of the next one to be taken */
+	size_t shared;    /* bytes that all its keys begin with */
+	uint64_t durable; /* highest that a batch knew of */
+	uint64_t cut;     /* bytes behind the last batch that were not whole */
 	int r;
 	struct cairn_error error;
 };
@@ -241,27 +250,44 @@ static struct record_hint entry_at(const unsigned char *p)
 
 static int by_key(const void *a, const void *b)
 {
-	const unsigned char *p = *(const unsigned char *const *)a, *q = *(const unsigned char *const *)b;
-	int c = cairn_slice_cmp(entry_at(p).key, entry_at(q).key);
+	const struct ref *p = a, *q = b;
+	int c;
 
-	return c ? c : (p > q) - (p < q);
+	if (p->head != q->head)
+		return p->head < q->head ? -1 : 1;
+	c = cairn_slice_cmp(entry_at(p->entry).key, entry_at(q->entry).key);
+	return c ? c : (p->entry > q->entry) - (p->entry < q->entry);
 }
 
-static int sort_keys(struct loaded *l)
+static size_t shared(struct cairn_slice a, struct cairn_slice b, size_t most)
 {
-	struct cairn_slice rest =
-		cairn_slice(l->hint.data + RECORD_HINT_HEAD, l->hint.len - RECORD_HINT_HEAD);
-	size_t n = 0, count = l->hint.head.count;
+	const unsigned char *p = a.data, *q = b.data;
+	size_t n = a.len < b.len ? a.len : b.len, i = 0;
+
+	n = n < most ? n : most;
+	while (i < n && p[i] == q[i])
+		i++;
+	return i;
+}
+
+/* List the entries, in the order of the hint. */
+static int list_keys(struct loaded *l)
+{
+	struct cairn_slice rest = cairn_slice(l->hint.data + RECORD_HINT_HEAD,
+					      l->hint.len - RECORD_HINT_HEAD),
+			   first = { 0 };
 	const unsigned char *p = rest.data;
 	struct record_hint e;
-	bool sorted = true;
+	size_t n = 0;
 
-	l->keys = malloc((count + 1) * sizeof(*l->keys));
+	l->keys = malloc((l->hint.head.count + (size_t)1) * sizeof(*l->keys));
 	if (!l->keys)
 		return -ENOMEM;
 	for (; record_hint_next(&rest, &e); p = rest.data) {
-		sorted = sorted && (n == 0 || by_key(&l->keys[n - 1], &p) < 0);
-		l->keys[n++] = p;
+		if (n == 0)
+			first = e.key;
+		l->shared = n ? shared(first, e.key, l->shared) : e.key.len;
+		l->keys[n++].entry = p;
 		if (e.kind == RECORD_DELETE) {
 			l->f->deletes++;
 			l->f->delete_bytes += e.length;
@@ -269,9 +295,26 @@ static int sort_keys(struct loaded *l)
 			l->f->puts++;
 		}
 	}
-	if (!sorted)
-		qsort(l->keys, n, sizeof(*l->keys), by_key);
 	return 0;
+}
+
+/* Put the entries in the order of their keys, all of which begin with l->shared bytes that are the same. */
+static void sort_keys(struct loaded *l)
+{
+	size_t count = l->hint.head.count;
+	bool sorted = true;
+
+	for (size_t i = 0; i < count; i++) {
+		struct cairn_slice key = entry_at(l->keys[i].entry).key;
+		unsigned char head[8] = { 0 };
+
+		memcpy(head, (const char *)key.data + l->shared,
+		       key.len - l->shared < 8 ? key.len - l->shared : 8);
+		l->keys[i].head = be64_get(head);
+		sorted = sorted && (i == 0 || by_key(&l->keys[i - 1], &l->keys[i]) < 0);
+	}
+	if (!sorted)
+		qsort(l->keys, count, sizeof(*l->keys), by_key);
 }
 
 /* Nothing whole is at S->at although the file goes on: damage, or the torn end of the active file. */
@@ -308,12 +351,13 @@ static void load_one(struct loaded *l)
 		l->r = not_whole(l, &s);
 	record_scan_end(&s);
 	if (l->r == 0)
-		l->r = sort_keys(l);
+		l->r = list_keys(l);
 }
 
 /* ---- All files ---- */
 
 struct work {
+	void (*fn)(struct loaded *l);
 	struct loaded *files;
 	uint32_t count;
 	_Atomic uint32_t next;
@@ -325,13 +369,14 @@ static void *load_some(void *arg)
 	uint32_t i;
 
 	while ((i = atomic_fetch_add(&w->next, 1)) < w->count)
-		load_one(&w->files[i]);
+		w->fn(&w->files[i]);
 	return NULL;
 }
 
-static void load_parallel(struct loaded *files, uint32_t count)
+/* Do FN to all files, in several threads. */
+static void for_all(void (*fn)(struct loaded *l), struct loaded *files, uint32_t count)
 {
-	struct work w = { .files = files, .count = count };
+	struct work w = { .fn = fn, .files = files, .count = count };
 	long wanted = sysconf(_SC_NPROCESSORS_ONLN);
 	pthread_t threads[THREADS_MAX];
 	int n = 0;
@@ -350,14 +395,15 @@ struct heap {
 	uint32_t count;
 };
 
-static struct record_hint head_of(const struct loaded *l)
+static struct record_hint next_of(const struct loaded *l)
 {
-	return entry_at(l->keys[l->at]);
+	return entry_at(l->keys[l->at].entry);
 }
 
 static bool above(const struct loaded *a, const struct loaded *b)
 {
-	int c = cairn_slice_cmp(head_of(a).key, head_of(b).key);
+	uint64_t p = a->keys[a->at].head, q = b->keys[b->at].head;
+	int c = p == q ? cairn_slice_cmp(next_of(a).key, next_of(b).key) : p < q ? -1 : 1;
 
 	return c ? c < 0 : a > b;
 }
@@ -385,7 +431,7 @@ static void pass(struct heap *heap, struct cairn_slice key)
 {
 	struct loaded *l = heap->files[0];
 
-	while (l->at < l->hint.head.count && cairn_slice_eq(head_of(l).key, key))
+	while (l->at < l->hint.head.count && cairn_slice_eq(next_of(l).key, key))
 		l->at++;
 	if (l->at == l->hint.head.count)
 		heap->files[0] = heap->files[--heap->count];
@@ -393,38 +439,50 @@ static void pass(struct heap *heap, struct cairn_slice key)
 }
 
 /* Put the latest entry of each key into the key directory. */
-static int merge(struct handle *h, struct heap *heap)
+static int merge(struct keybuild *b, struct heap *heap)
 {
 	for (uint32_t i = heap->count; i-- > 0;)
 		sink(heap, i);
 	while (heap->count) {
 		struct loaded *l = heap->files[0];
-		struct record_hint e = head_of(l);
-		struct keydir_place old;
+		struct record_hint e = next_of(l);
 		int r = 0;
 
 		while (l->at + 1 < l->hint.head.count &&
-		       cairn_slice_eq(entry_at(l->keys[l->at + 1]).key, e.key))
-			e = entry_at(l->keys[++l->at]);
+		       cairn_slice_eq(entry_at(l->keys[l->at + 1].entry).key, e.key))
+			e = entry_at(l->keys[++l->at].entry);
 		if (e.kind == RECORD_PUT) {
 			struct keydir_place place = { e.offset, e.length, l->f->slot };
 
-			r = keydir_put(&h->keys, e.key, place, &old);
+			r = keybuild_add(b, e.key, place);
 			l->f->live += e.length;
 			l->f->live_puts++;
 		}
 		if (r < 0)
 			return r;
-		while (heap->count && cairn_slice_eq(head_of(heap->files[0]).key, e.key))
+		while (heap->count && cairn_slice_eq(next_of(heap->files[0]).key, e.key))
 			pass(heap, e.key);
 	}
 	return 0;
+}
+
+/* What the keys of all files share. */
+static void share(struct loaded **files, uint32_t count)
+{
+	size_t all = count ? files[0]->shared : 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		all = shared(next_of(files[0]).key, next_of(files[i]).key,
+			     all < files[i]->shared ? all : files[i]->shared);
+	for (uint32_t i = 0; i < count; i++)
+		files[i]->shared = all;
 }
 
 static int fill(struct handle *h, struct loaded *files)
 {
 	struct loaded *last = &files[h->count - 1];
 	struct heap heap = { .files = calloc(h->count, sizeof(*heap.files)) };
+	struct keybuild *b;
 	int r;
 
 	if (!heap.files)
@@ -432,13 +490,16 @@ static int fill(struct handle *h, struct loaded *files)
 	for (uint32_t i = 0; i < h->count; i++)
 		if (files[i].hint.head.count)
 			heap.files[heap.count++] = &files[i];
+	share(heap.files, heap.count);
+	for_all(sort_keys, files, h->count);
 	keydir_begin(&h->keys);
-	r = merge(h, &heap);
+	b = keybuild_new(&h->keys);
+	r = b ? merge(b, &heap) : -ENOMEM;
+	if (b && keybuild_end(b, r == 0))
+		r = -ENOMEM;
 	free(heap.files);
-	if (r) {
-		keydir_abort(&h->keys);
+	if (r)
 		return r;
-	}
 	return keydir_publish(&h->keys, last->hint.head.index, last->hint.head.term);
 }
 
@@ -473,7 +534,7 @@ int load_all(struct handle *h, struct cairn_error *error)
 		return bitcask_fail(h, error, -ENOMEM, "cannot be read");
 	for (uint32_t i = 0; i < h->count; i++)
 		files[i] = (struct loaded){ .h = h, .f = h->files[i], .active = i + 1 == h->count };
-	load_parallel(files, h->count);
+	for_all(load_one, files, h->count);
 	last = &files[h->count - 1];
 	for (uint32_t i = 0; r == 0 && i < h->count; i++)
 		if ((r = files[i].r)) {

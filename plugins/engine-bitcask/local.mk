@@ -5,7 +5,7 @@ endif
 # All of it, for the plugin and for tests that put their own system calls below it.
 noinst_LTLIBRARIES += libbitcask.la
 libbitcask_la_SOURCES = %D%/bitcask.c %D%/handle.h %D%/folder.c %D%/load.c %D%/read.c %D%/write.c %D%/merge.c %D%/repair.c \
-	%D%/cache.c %D%/cache.h %D%/zip.c %D%/zip.h %D%/records.c %D%/records.h %D%/keydir.c %D%/keydir.h \
+	%D%/cache.c %D%/cache.h %D%/zip.c %D%/zip.h %D%/records.c %D%/records.h %D%/keydir.c %D%/keydir.h %D%/keybuild.c %D%/keybuild.h \
 	%D%/keynode.c %D%/keynode.h %D%/versions.c %D%/versions.h
 libbitcask_la_CPPFLAGS = $(BASE_CPPFLAGS) $(ZSTD_CFLAGS)
 libbitcask_la_LIBADD = $(ZSTD_LIBS)

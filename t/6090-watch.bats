@@ -411,3 +411,69 @@ dead_job() { ! kill -0 "$pid" 2>/dev/null; }
   [ "$status" -eq 70 ]
   [ "$(wc -l <"$cairn_root/ends")" -eq 1 ]
 }
+
+# bats test_tags=slow
+@test "watches that are cut at random and go on see what history says, over kill -9 and reclaim" {
+  local f n key
+  requires_engine leveldb
+  start -o volume.engine=leveldb -o volume.history=100000
+  folders=(a/ b/ '')
+  # random_commands N: changes of a few keys.
+  random_commands() {
+    local i k=(a/1 a/2 a/deep/3 b/1 b/2 c/1)
+    for ((i = 0; i < $1; i++)); do
+      case $((RANDOM % 8)) in
+      0) echo "del ${k[RANDOM % 6]}" ;;
+      1) echo "mv ${k[RANDOM % 6]} ${k[RANDOM % 6]}" ;;
+      2) echo "append ${k[RANDOM % 6]} more" ;;
+      *) echo "put ${k[RANDOM % 6]} $RANDOM" ;;
+      esac
+    done
+  }
+  # follow NAME FOLDER: its changes from the first one on, a few at a time, until the file stop is there.
+  follow() {
+    local from=1 more=0
+    until [ $more -eq 2 ]; do
+      [ ! -e "$cairn_root/stop" ] || more=$((more + 1))
+      timeout -s KILL "0.$((RANDOM % 9 + 1))" cairn watch --json --from "$from" --count $((RANDOM % 60 + 2)) "$2" >"$cairn_root/$1.part" 3>&- || true
+      # A last line that was cut is none; what came before comes again.
+      grep '}$' "$cairn_root/$1.part" >>"$cairn_root/$1" || continue
+      from=$(tail -n 1 "$cairn_root/$1" | jq .revision)
+    done
+  }
+  followers=()
+  for i in 0 1 2; do
+    follow "follow$i" "${folders[i]}" &
+    followers+=($!)
+  done
+  open+=("${followers[@]}")
+  for i in 1 2 3 4 5 6; do
+    random_commands 800 | cairn shell >/dev/null 2>&1 &
+    writer=$!
+    read -r -t "0.$((RANDOM % 5 + 1))" <> <(:) || true
+    cairn_kill
+    cairn_start
+    wait "$writer" || true
+    cairn compact >/dev/null
+  done
+  end=$(cairn put b/end 1 | awk '{ print $2 }')
+  cairn put a/end 1
+  : >"$cairn_root/stop"
+  wait "${followers[@]}" || true
+  key='"\(.revision) \(.ordinal) \(.change) \(.key) \(.deleted // false)"'
+  cairn watch --json --from 1 '' >"$cairn_root/all" 3>&- &
+  open+=($!)
+  wait_for grep -q '"key":"a/end"' "$cairn_root/all"
+  for i in 0 1 2; do
+    jq -r "$key" "$cairn_root/all" | awk -v f="${folders[i]}" 'index($4, f) == 1' >"$cairn_root/want"
+    jq -r "$key" "$cairn_root/follow$i" | awk '$1 > r || ($1 == r && $2 > o) { print; r = $1; o = $2 }' >"$cairn_root/got"
+    # What one has not seen when it was stopped is missing at its end only.
+    n=$(wc -l <"$cairn_root/got")
+    [ "$n" -gt 100 ]
+    head -n "$n" "$cairn_root/want" | diff - "$cairn_root/got"
+  done
+  for f in a/1 a/deep/3 b/2; do
+    diff <(cairn history --json "$f" | jq -r '"\(.revision) \(.change) \(.deleted // false)"' | tac) \
+      <(jq -r "select(.key == \"$f\") | \"\(.revision) \(.change) \(.deleted // false)\"" "$cairn_root/all")
+  done
+}

@@ -260,6 +260,7 @@ enum cairn_code verb_run(struct cli *c, const struct arguments *a)
 
 	c->error = (struct cairn_error){ 0 };
 	c->status = 0;
+	c->own_status = false;
 	code = general_set(c, a);
 	if (code == CAIRN_OK)
 		code = a->verb->run(c, a);

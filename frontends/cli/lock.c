@@ -48,14 +48,11 @@ static bool take_line(struct cairn_slice *text, const char *word, struct cairn_s
 	return true;
 }
 
-/* Read the holder out of a record's FIELDS. Whether it is a lock. */
-static bool holder_read(struct cairn_slice fields, struct holder *h)
+/* Read the holder out of a record's FIELDS and its VALUE. Whether it is a lock. */
+static bool holder_read(struct cairn_slice fields, struct cairn_slice value, struct holder *h)
 {
-	struct cairn_slice value = { 0 };
-
 	*h = (struct holder){ .fence = cairn_field_u64(fields, CAIRN_F_CREATE_REVISION, 0),
 			      .expiry_ns = cairn_field_u64(fields, CAIRN_F_EXPIRY, 0) };
-	cairn_field_find(fields, CAIRN_F_VALUE, &value);
 	if (!take_line(&value, magic, &h->who) || !take_line(&value, "process ", &h->process) ||
 	    !take_line(&value, "since ", &h->since) || !take_line(&value, "command ", &h->command))
 		return false;
@@ -101,13 +98,15 @@ static char *holder_text(const struct words *command, bool utf8)
 	return text;
 }
 
-/* "held by ops@n1 (process 4711) for 12 s, fence 18217", by a record's FIELDS. */
+/* "held by ops@n1 (process 4711) for 12 s, fence 18217", by a record's FIELDS, its value among them. */
 static void holder_say(struct cairn_slice fields, char *text, size_t len)
 {
 	uint64_t now = clock_wall_ns();
+	struct cairn_slice value = { 0 };
 	struct holder h;
 
-	if (!holder_read(fields, &h))
+	cairn_field_find(fields, CAIRN_F_VALUE, &value);
+	if (!holder_read(fields, value, &h))
 		snprintf(text, len, "held by somebody who did not say who, fence %llu",
 			 (unsigned long long)h.fence);
 	else
@@ -277,6 +276,7 @@ static enum cairn_code run_under(struct cli *c, const struct arguments *a, const
 struct locks {
 	struct cli *c;
 	struct table table;
+	enum cairn_code code;
 };
 
 static void show_json(const struct cli *c, struct cairn_slice key, const struct holder *h)
@@ -298,27 +298,42 @@ static void show_json(const struct cli *c, struct cairn_slice key, const struct 
 	cairn_msg_free(&m);
 }
 
+static void show_row(struct locks *l, struct cairn_slice key, const struct holder *h)
+{
+	uint64_t now = clock_wall_ns();
+
+	table_text(&l->table, key, true);
+	table_text(&l->table, h->who, false);
+	table_text(&l->table, h->process, false);
+	table_cell(&l->table, "%llu s",
+		   (unsigned long long)(now > h->since_ns ? (now - h->since_ns) / 1000000000 : 0));
+	table_cell(&l->table, "%llu", (unsigned long long)h->fence);
+	table_text(&l->table, h->command, false);
+}
+
+/* A row without its value: only what expires can be a lock, and is looked at. */
 static bool list_row(void *arg, struct cairn_slice row)
 {
 	struct locks *l = arg;
-	struct cairn_slice key = { 0 };
-	uint64_t now = clock_wall_ns();
+	struct cairn_slice key = { 0 }, value;
+	struct cairn_reply r = { 0 };
+	struct cairn *client;
 	struct holder h;
 
-	if (!holder_read(row, &h) || !cairn_field_find(row, CAIRN_F_KEY, &key))
+	if (!cairn_field_u64(row, CAIRN_F_EXPIRY, 0) || !cairn_field_find(row, CAIRN_F_KEY, &key))
 		return true;
-	if (l->c->format == FORMAT_JSON) {
+	client = cli_second(l->c);
+	l->code = client ? cairn_get(client, l->c->volume, key, &value, NULL, &r) : l->c->error.code;
+	if (l->code && client)
+		l->c->error = r.error;
+	if (l->code == CAIRN_E_NOT_FOUND) /* freed meanwhile */
+		l->code = CAIRN_OK;
+	else if (!l->code && holder_read(row, value, &h) && l->c->format == FORMAT_JSON)
 		show_json(l->c, key, &h);
-		return true;
-	}
-	table_text(&l->table, key, true);
-	table_text(&l->table, h.who, false);
-	table_text(&l->table, h.process, false);
-	table_cell(&l->table, "%llu s",
-		   (unsigned long long)(now > h.since_ns ? (now - h.since_ns) / 1000000000 : 0));
-	table_cell(&l->table, "%llu", (unsigned long long)h.fence);
-	table_text(&l->table, h.command, false);
-	return true;
+	else if (!l->code && holder_read(row, value, &h))
+		show_row(l, key, &h);
+	cairn_reply_free(&r);
+	return !l->code;
 }
 
 static enum cairn_code list(struct cli *c, const struct word *folder)
@@ -328,7 +343,7 @@ static enum cairn_code list(struct cli *c, const struct word *folder)
 		{ "HELD", true }, { "FENCE", true },   { "COMMAND", false }
 	};
 	struct locks l = { .c = c };
-	struct range range = { 0 };
+	struct range range = { .meta_only = true };
 	struct key key = { 0 };
 	enum cairn_code code = folder ? folder_take(c, folder, &key) : CAIRN_OK;
 
@@ -336,6 +351,8 @@ static enum cairn_code list(struct cli *c, const struct word *folder)
 	table_begin(&l.table, c, columns, sizeof(columns) / sizeof(*columns), FORMAT_TABLE);
 	if (!code)
 		code = walk(c, &range, list_row, &l);
+	if (!code)
+		code = l.code;
 	if (c->format != FORMAT_JSON)
 		table_end(&l.table);
 	key_free(&key);
@@ -347,6 +364,7 @@ static enum cairn_code break_lock(struct cli *c, const struct key *key)
 {
 	struct cairn_msg m = { 0 };
 	struct cairn_reply r = { 0 };
+	struct cairn_slice value = { 0 };
 	struct holder h = { 0 };
 	char held[300] = "";
 	enum cairn_code code;
@@ -357,7 +375,8 @@ static enum cairn_code break_lock(struct cli *c, const struct key *key)
 	cairn_msg_bytes(&m, CAIRN_F_KEY, key->name);
 	cairn_msg_close(&m, mark);
 	code = call(c, &m, &r);
-	if (!code && !holder_read(first_result(r.fields), &h)) {
+	cairn_field_find(first_result(r.fields), CAIRN_F_VALUE, &value);
+	if (!code && !holder_read(first_result(r.fields), value, &h)) {
 		code = cairn_fail(&c->error, CAIRN_E_INVALID, "that key is no lock of 'cairn lock'");
 		cairn_hint(&c->error, "'cairn del' deletes any key");
 	} else if (!code) {

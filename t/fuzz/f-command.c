@@ -65,13 +65,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	static const struct store_settings settings = {
 		.key_max = 100, .value_limit = 1 << 20, .folders = true, .history = 3, .history_age_ns = 1000
 	};
-	struct cairn_value values[8] = { 0 };
 	struct cairn_error error = { 0 };
-	struct engine e = { .ops = *cairn_engine_plugin() };
+	struct engine e;
 	struct store *s;
 	uint64_t index = 0;
 
-	if (e.ops.open("/", values, &e.handle, &error) || store_open(&s, &e, &settings, &error))
+	if (engine_open(&e, cairn_engine_plugin(), "/", NULL, 0, &error) || store_open(&s, &e, &settings, &error))
 		abort();
 	put(s, &index, "a/b", 3);
 	put(s, &index, "a/c", 20000);
@@ -82,6 +81,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		abort();
 	}
 	store_close(s);
-	e.ops.close(e.handle);
+	engine_close(&e);
 	return 0;
 }

@@ -15,11 +15,9 @@ static const struct store_settings settings = { .key_max = 100, .value_limit = 1
 
 static void open_engine(struct engine *e)
 {
-	struct cairn_value values[8] = { 0 };
 	struct cairn_error error;
 
-	*e = (struct engine){ .ops = *cairn_engine_plugin() };
-	if (e->ops.open("/", values, &e->handle, &error))
+	if (engine_open(e, cairn_engine_plugin(), "/", NULL, 0, &error))
 		abort();
 }
 
@@ -54,7 +52,7 @@ static void load(struct cairn_slice bytes, size_t piece)
 		store_check_rows(s, &error); /* folders may be wrong, but nothing may break */
 		store_close(s);
 	}
-	e.ops.close(e.handle);
+	engine_close(&e);
 }
 
 static void begin(struct stream_writer *w, struct buffer *out)
@@ -72,7 +70,7 @@ static void begin(struct stream_writer *w, struct buffer *out)
 		abort();
 	store_save_close(save);
 	store_close(s);
-	e.ops.close(e.handle);
+	engine_close(&e);
 	/* The facts stay; the end of the empty stream goes. */
 	out->len = STREAM_HEAD + STREAM_BLOCK_HEAD +
 		(out->data[STREAM_HEAD + 16] | (size_t)out->data[STREAM_HEAD + 17] << 8);

@@ -258,6 +258,7 @@ static void on_done(struct call *call)
 	c->in_flight--;
 	c->held -= r->held;
 	metrics_add(control->node->metrics, METRIC_IN_FLIGHT, -1);
+	control->node->waiting--;
 	if (control->spare_count < SPARE) {
 		trim(&r->message);
 		trim(&call->answer);
@@ -316,6 +317,7 @@ struct request *conn_request(struct conn *c, uint64_t id)
 	c->requests = r;
 	c->in_flight++;
 	metrics_add(control->node->metrics, METRIC_IN_FLIGHT, 1);
+	control->node->waiting++;
 	return r;
 }
 

@@ -39,6 +39,7 @@ struct node {
 	char *data_dir;          /* absolute */
 	int data_fd;             /* its descriptor, locked */
 	uint64_t start_ns;       /* clock_boot_ns at start */
+	_Atomic int waiting;     /* requests that somebody waits for: being served, watches not counted */
 	bool offline;            /* nobody is served: the journal is read only, and no folder is changed */
 };
 

@@ -384,5 +384,6 @@ void op_watch(struct call *c)
 	c->resume = on_resume;
 	c->cancel = on_cancel;
 	metrics_add(c->node->metrics, METRIC_WATCHES, 1);
+	c->node->waiting--;
 	to_worker(w, begin_work);
 }

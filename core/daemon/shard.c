@@ -72,6 +72,8 @@ struct shard {
 	struct shard_write *log, **log_last;         /* appended, not committed yet, in order */
 	struct shard_write *unsaved; /* the first of LOG that the journal has not been given */
 	struct cairn_event events[STEP_MAX + 3];
+	bool in_turn;   /* it is a loop that steps */
+	bool lone;      /* and it has written to the journal itself, since nobody else wanted anything */
 	uint64_t token; /* of a persist that was asked for and not answered; 0: none */
 	_Atomic uint64_t
 		saved; /* token of the newest persist that the journal has done; 0: told. Any thread */
@@ -320,15 +322,21 @@ static void bound_journal(struct shard *s)
 		start_flush(s);
 }
 
-/* In a worker, before more is applied: wait while the overlay holds too much. */
-static void hold_back(struct shard *s)
+/* Whether applying has to wait for a flush of the overlay. */
+static bool holds_much(struct shard *s)
 {
 	struct overlay_facts facts;
 
-	if (!s->overlay || s->node->offline)
-		return;
+	if (!s->overlay)
+		return false;
 	overlay_facts(&s->engine, &facts);
-	if (facts.bytes > HOLD_BYTES)
+	return facts.bytes > HOLD_BYTES;
+}
+
+/* In a worker, before more is applied: wait while the overlay holds too much. */
+static void hold_back(struct shard *s)
+{
+	if (!s->node->offline && holds_much(s))
 		flush(s);
 }
 
@@ -720,7 +728,7 @@ static bool is_small(const struct shard_write *w)
 /* With the step flag: see that what was committed gets applied. */
 static void start_apply(struct shard *s)
 {
-	bool here = s->in_loop, mine;
+	bool here = s->in_loop || (s->lone && !holds_much(s)), mine;
 
 	pthread_mutex_lock(&s->lock);
 	mine = s->committed && !s->applying;
@@ -731,6 +739,7 @@ static void start_apply(struct shard *s)
 	pthread_mutex_unlock(&s->lock);
 	if (!mine)
 		return;
+	s->lone = false;
 	if (here) {
 		apply_all(s, false);
 		return;
@@ -951,6 +960,12 @@ static void saved(struct journal_request *r)
 	release(s);
 }
 
+/* Whether nobody but one request waits for this loop: then it may as well wait for the disk. */
+static bool is_alone(const struct shard *s)
+{
+	return s->in_turn && s->node->waiting == 1;
+}
+
 /* Hand what was appended since the last time to the journal. */
 static void save(struct shard *s, uint64_t token)
 {
@@ -975,7 +990,9 @@ static void save(struct shard *s, uint64_t token)
 			(struct journal_entry){ w->place.index, w->place.term, cairn_msg_slice(&w->command) };
 	s->unsaved = NULL;
 	use(s);
-	journal_append(s->node->journal, &x->request);
+	s->lone = n == 1 && is_alone(s) && journal_append_now(s->node->journal, &x->request);
+	if (!s->lone)
+		journal_append(s->node->journal, &x->request);
 }
 
 /* Move the entries up to LAST from the log to the apply queue. */
@@ -1214,6 +1231,7 @@ static void step_all(struct shard *s, struct loop *l)
 	uint64_t start = clock_boot_ns(), now = start;
 
 	do {
+		s->in_turn = l;
 		while (is_due(s)) {
 			size_t count;
 

@@ -239,6 +239,7 @@ void watch_finish(struct watch *w, const struct cairn_error *error)
 	else
 		cairn_msg_u64(&c->answer, CAIRN_F_REVISION, revision);
 	metrics_add(c->node->metrics, METRIC_WATCHES, -1);
+	c->node->waiting++;
 	watches_put(h);
 	free(w);
 	call_done(c);

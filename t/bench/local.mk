@@ -10,4 +10,7 @@ t_bench_engines_SOURCES = %D%/engines.c %D%/engines.h %D%/bare.c
 t_bench_engines_CPPFLAGS = $(TEST_CPPFLAGS) $(LMDB_CFLAGS)
 t_bench_engines_LDFLAGS = $(AM_LDFLAGS) $(EXPORT_CAIRN)
 t_bench_engines_LDADD = libloader.la libbase.la $(LEVELDB_LIBS) $(LMDB_LIBS) $(ROCKSDB_LIBS)
+# What a disk allows: one write and one sync at a time.
+check_PROGRAMS += %D%/sync
+t_bench_sync_CPPFLAGS = $(BASE_CPPFLAGS)
 BATS += t/1900-bench.bats

@@ -1,9 +1,11 @@
 /* The journal's bytes, frozen; and its contract on a real folder. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include "batch.h"
 #include "files.h"
@@ -191,6 +193,86 @@ static void test_files(void)
 	journal_close(journal);
 }
 
+/* Store the next entry of S in this thread where that is possible, else through the writer. */
+static bool put_now(struct journal_shard *s, uint64_t index, bool *now)
+{
+	struct journal_entry e = { index, 1, cairn_slice("now", 3) };
+	struct asked a = { .r = { .shard = s, .entries = &e, .count = 1, .done = done } };
+	int there;
+
+	sem_init(&a.done, 0, 0);
+	*now = journal_append_now(journal, &a.r);
+	sem_getvalue(&a.done, &there);
+	if (!*now)
+		journal_append(journal, &a.r);
+	while (sem_wait(&a.done) < 0)
+		;
+	sem_destroy(&a.done);
+	return !a.r.error.code && there == *now;
+}
+
+#define EACH 300
+
+struct both {
+	uint64_t shard;
+	unsigned now;
+	bool good;
+};
+
+static void *put_many(void *arg)
+{
+	struct both *b = arg;
+	struct journal_shard *s = journal_attach(journal, b->shard);
+
+	b->good = true;
+	for (uint64_t i = 1; i <= EACH && b->good; i++) {
+		bool now;
+
+		b->good = put_now(s, i, &now);
+		b->now += now;
+	}
+	return NULL;
+}
+
+static void test_now(void)
+{
+	struct both both[4];
+	struct journal_facts facts;
+	struct timespec nap = { 0, 1000000 };
+	pthread_t threads[4];
+	uint64_t sequence;
+	bool now = false, good = true;
+
+	reopen();
+	ok(put_now(journal_attach(journal, 20), 1, &now) && !now,
+	   "what begins a file is left to the journal's own thread");
+	for (uint64_t i = 2; i < 200; i++)
+		good = good && put_now(journal_attach(journal, 20), i, &now);
+	ok(good, "who is alone may write in his own thread");
+	journal_facts(journal, &facts);
+	sequence = facts.sequence + 2; /* of the mark behind the next one, if not later */
+	put_now(journal_attach(journal, 20), 200, &now);
+	for (facts.sequence = 0; facts.sequence < sequence; nanosleep(&nap, NULL))
+		journal_facts(journal, &facts);
+	ok(true, "and the mark follows by itself");
+	for (uint64_t i = 0; i < 4; i++) {
+		both[i] = (struct both){ .shard = 21 + i };
+		pthread_create(&threads[i], NULL, put_many, &both[i]);
+	}
+	for (int i = 0; i < 4; i++) {
+		pthread_join(threads[i], NULL);
+		good = good && both[i].good;
+	}
+	ok(good, "four threads write both ways");
+	reopen();
+	for (uint64_t i = 0; i < 4; i++)
+		good = good && journal_extent(journal_attach(journal, 21 + i)).last == EACH;
+	ok(good && journal_extent(journal_attach(journal, 20)).last == 200,
+	   "and all of it is there afterwards");
+	for (uint64_t i = 20; i < 25; i++)
+		journal_drop(journal_attach(journal, i));
+}
+
 int main(void)
 {
 	int parent;
@@ -199,6 +281,7 @@ int main(void)
 		bail("no folder");
 	test_bytes();
 	test_entries();
+	test_now();
 	test_files();
 	parent = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	folder_remove(parent, folder + 5);

@@ -1,8 +1,8 @@
 /*
  * Inside the journal: only files of this folder include it.
  *
- * Threads: the writer has the lines that say so; LOCK protects everything else that changes. The janitor
- * zeroes files ahead of the writer and takes back those that nobody needs. Any thread reads.
+ * Threads: who has set WRITING has the lines that say so; LOCK protects everything else that changes. The
+ * janitor zeroes files ahead of the writer and takes back those that nobody needs. Any thread reads.
  */
 #ifndef INSIDE_H
 #define INSIDE_H
@@ -17,6 +17,7 @@
 #define SPARES_MAX 2            /* files kept for later */
 #define AHEAD_MAX (4u << 20)    /* most bytes zeroed ahead of the writer */
 #define MARK_NS 50000000        /* idle time before the mark that all is on disk */
+#define PACE_NS 1000000         /* syncs that take longer are left to the writer */
 #define KEEP_BATCH (256u << 10) /* bytes of the writer's buffer kept while idle */
 
 struct segment {
@@ -73,6 +74,9 @@ struct journal {
 	pthread_cond_t zeroed; /* the writer: zeroing has come to an end */
 	struct journal_request *queue, **queue_last;
 	bool closing;
+	bool writing;            /* somebody has the writer's lines: the writer, or journal_append_now */
+	uint64_t written_ns;     /* when something was written last */
+	uint64_t pace_ns;        /* what a sync has taken lately */
 	bool zeroing;            /* the janitor writes zeros into the current segment */
 	bool no_ahead;           /* and gave up on it */
 	struct cairn_error dead; /* code not 0: a sync has failed, nothing goes on */
@@ -85,7 +89,7 @@ struct journal {
 	uint64_t next_spare;
 	struct journal_facts facts;
 
-	/* The writer's. */
+	/* Of whoever has set WRITING. */
 	struct batch batch;      /* that is being made */
 	uint64_t at;             /* place of the next batch in the current segment */
 	uint64_t epoch;          /* of the current segment */

@@ -25,7 +25,7 @@ struct journal_options {
 	uint64_t segment_bytes; /* JOURNAL_SEGMENT_MIN or more */
 	bool read_only; /* nothing is written, and nothing may be handed in; NOT_FOUND without a folder */
 	/*
-	 * Called once, in a thread of the journal's, when a sync has failed: the kernel may have dropped what
+	 * Called once, in the thread that noticed, when a sync has failed: the kernel may have dropped what
 	 * was written before, so nothing goes on and the process should end.
 	 */
 	void (*failed)(void *arg, const struct cairn_error *error);
@@ -67,12 +67,18 @@ struct journal_request {
 	 * fate is not known before the journal is opened again. After a failure the shard must attach again.
 	 */
 	struct cairn_error error;
-	void (*done)(struct journal_request *r); /* in the journal's thread; must be short */
+	void (*done)(struct journal_request *r); /* in a thread of the journal's; must be short */
 	size_t written;                          /* the journal's */
 };
 
 /* Hand in R, from any thread. */
 void journal_append(struct journal *j, struct journal_request *r);
+/*
+ * The same for somebody who has nothing else to do: write and sync R in the calling thread, which saves two
+ * switches of threads, and call done() in it. False, and R was not handed in, where the journal is not at
+ * rest, or its syncs take more than a millisecond.
+ */
+bool journal_append_now(struct journal *j, struct journal_request *r);
 
 /* What is stored of a shard. FIRST > LAST: no entry. */
 struct journal_extent {

@@ -173,6 +173,7 @@ static int sync_now(struct journal *j)
 	pthread_mutex_lock(&j->lock);
 	j->facts.syncs++;
 	j->facts.sync_ns += ns;
+	j->pace_ns = j->pace_ns ? (7 * j->pace_ns + ns) / 8 : ns;
 	j->facts.sync_counts[bucket < JOURNAL_SYNC_BUCKETS ? bucket : JOURNAL_SYNC_BUCKETS]++;
 	j->facts.sequence = j->chain.sequence;
 	pthread_mutex_unlock(&j->lock);
@@ -318,24 +319,60 @@ static void write_mark(struct journal *j)
 	}
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* Under the lock: nobody writes any more. */
+static void rest(struct journal *j)
+{
+	j->writing = false;
+	j->written_ns = now_ns();
+}
+
 /* Under the lock: wait for requests or the end, at most until a mark is due. */
 static void wait_for_work(struct journal *j)
 {
-	struct timespec until;
+	uint64_t due = j->written_ns + MARK_NS;
+	struct timespec until = { (time_t)(due / 1000000000), (long)(due % 1000000000) };
 
-	if (!j->mark) {
+	if (j->writing || !j->mark) {
 		pthread_cond_wait(&j->wake, &j->lock);
 		return;
 	}
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += MARK_NS;
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	if (pthread_cond_timedwait(&j->wake, &j->lock, &until) != ETIMEDOUT || j->queue)
+	if (pthread_cond_timedwait(&j->wake, &j->lock, &until) != ETIMEDOUT || j->queue || j->writing ||
+	    now_ns() < j->written_ns + MARK_NS)
 		return;
+	j->writing = true;
 	pthread_mutex_unlock(&j->lock);
 	write_mark(j);
 	pthread_mutex_lock(&j->lock);
+	j->writing = false;
+}
+
+bool journal_append_now(struct journal *j, struct journal_request *r)
+{
+	bool mine, had_mark;
+
+	pthread_mutex_lock(&j->lock);
+	mine = !j->queue && !j->writing && !j->closing && !j->dead.code && !j->roll && j->pace_ns < PACE_NS;
+	j->writing = j->writing || mine;
+	had_mark = j->mark;
+	pthread_mutex_unlock(&j->lock);
+	if (!mine)
+		return false;
+	r->next = NULL;
+	write_list(j, r);
+	pthread_mutex_lock(&j->lock);
+	rest(j);
+	if (j->queue || !had_mark)
+		pthread_cond_signal(&j->wake);
+	pthread_mutex_unlock(&j->lock);
+	return true;
 }
 
 void *writer_run(void *journal)
@@ -345,16 +382,18 @@ void *writer_run(void *journal)
 
 	pthread_mutex_lock(&j->lock);
 	for (;;) {
-		while (!j->queue && !j->closing)
+		while (j->writing || (!j->queue && !j->closing))
 			wait_for_work(j);
 		list = j->queue;
 		j->queue = NULL;
 		j->queue_last = &j->queue;
+		j->writing = true;
 		pthread_mutex_unlock(&j->lock);
 		if (!list)
 			break;
 		write_list(j, list);
 		pthread_mutex_lock(&j->lock);
+		rest(j);
 	}
 	if (j->mark)
 		write_mark(j);

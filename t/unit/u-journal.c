@@ -265,12 +265,14 @@ static void test_now(void)
 	}
 	ok(good, "four threads write both ways");
 	reopen();
+	journal_attach(journal, 1);
 	for (uint64_t i = 0; i < 4; i++)
 		good = good && journal_extent(journal_attach(journal, 21 + i)).last == EACH;
 	ok(good && journal_extent(journal_attach(journal, 20)).last == 200,
 	   "and all of it is there afterwards");
 	for (uint64_t i = 20; i < 25; i++)
 		journal_drop(journal_attach(journal, i));
+	journal_drop_others(journal);
 }
 
 int main(void)

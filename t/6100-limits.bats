@@ -145,3 +145,38 @@ main memory none 1 5 2.0 GiB 1 memory" ] || { cairn volume list; false; }
   cairn get k1 | cmp - a
   cairn check
 }
+
+# Run COMMAND...; the daemon and it have at most 16 MiB more than the daemon had when it was idle.
+within() {
+  local out daemon command
+  out=$(python3 "$CAIRN_SOURCE/t/lib/peak.py" "$(cairn_pid n1)" "$@" 9>&1 >/dev/null)
+  read -r _ daemon command <<<"$out"
+  echo "$*: the daemon had $((daemon - idle)) KiB above $idle KiB, the command $command KiB"
+  [ "$((daemon - idle))" -le 16384 ] && [ "$command" -le 16384 ]
+}
+
+# bats test_tags=slow
+@test "values of 64 MiB are put, read, appended and patched in 16 MiB of memory, on every durable engine" {
+  requires_program python3
+  grep -q RssAnon /proc/self/status || skip "this kernel does not say RssAnon"
+  for engine in leveldb bitcask lmdb; do
+    [ -e "${CAIRN_PLUGIN_PATH%%:*}/engine-$engine.so" ] || continue
+    rm -rf "$cairn_root/n1"
+    start -o volume.engine=$engine -o volume.value-limit=128M
+    idle=$(awk '/RssAnon/ { print $2 }' "/proc/$(cairn_pid n1)/status")
+    dd if=/dev/urandom of=big bs=1M count=64 status=none
+    dd if=/dev/urandom of=part bs=1M count=3 status=none
+    within cairn put k @big
+    within cairn get k
+    within cairn patch k 30000001 @part
+    dd if=part of=big bs=1M seek=30000001 oflag=seek_bytes conv=notrunc status=none
+    cairn get k | cmp - big
+    within cairn append k - <part
+    cat big part | cmp - <(cairn get k)
+    within cairn append other @big
+    within cairn put k @big
+    cairn get other | cmp - big
+    cairn check
+    cairn_stop
+  done
+}

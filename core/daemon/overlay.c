@@ -614,9 +614,11 @@ void overlay_facts(struct engine *upper, struct overlay_facts *facts)
 	};
 	btree_facts(o->active->tree, &tree);
 	facts->bytes = tree.bytes;
+	facts->rows = tree.keys;
 	if (o->frozen) {
 		btree_facts(o->frozen->tree, &tree);
 		facts->bytes += tree.bytes;
+		facts->rows += tree.keys;
 	}
 	pthread_mutex_unlock(&o->lock);
 }

@@ -25,6 +25,7 @@ int overlay_flush(struct engine *upper, struct cairn_error *error);
 
 struct overlay_facts {
 	uint64_t bytes;                /* in memory, not flushed */
+	uint64_t rows;                 /* that these are */
 	uint64_t since_ns;             /* clock_boot_ns of the oldest batch among them; 0: there is none */
 	uint64_t flushes;              /* done */
 	struct cairn_position flushed; /* the engine below holds everything up to here, durably */

@@ -33,7 +33,8 @@
 #define APPLY_BYTES (8u << 20)  /* and their bytes */
 #define FLUSH_BYTES (4u << 20)  /* the overlay is flushed when it holds this much */
 #define FLUSH_NS 1000000000u    /* or this old */
-#define HOLD_BYTES (8u << 20)   /* and waited for when it holds this much */
+#define LARGE_ROWS (16u << 10)  /* where rows are so large, a quarter of it: joining them spares nothing */
+#define HOLD_TIMES 2            /* and waited for when it holds so many times as much */
 #define TICK_NS 1000000000u     /* the longest time between two ticks */
 #define FULL_NS 60000000000u    /* how long the last refusal for want of room counts as a state */
 #define UPKEEP_US 5000          /* one step of the engine's own upkeep */
@@ -302,6 +303,12 @@ static void start_flush(struct shard *s)
 	pool_post(s->node->pool, &s->flush);
 }
 
+/* What the overlay may hold before it is flushed. */
+static uint64_t flush_bytes(const struct overlay_facts *facts)
+{
+	return facts->bytes > facts->rows * LARGE_ROWS ? FLUSH_BYTES / 4 : FLUSH_BYTES;
+}
+
 /* Do so where the overlay holds much, or for long. */
 static void maybe_flush(struct shard *s)
 {
@@ -310,7 +317,8 @@ static void maybe_flush(struct shard *s)
 	if (!s->overlay || s->stopped)
 		return;
 	overlay_facts(&s->engine, &facts);
-	if (facts.since_ns && (facts.bytes >= FLUSH_BYTES || clock_boot_ns() - facts.since_ns >= FLUSH_NS))
+	if (facts.since_ns &&
+	    (facts.bytes >= flush_bytes(&facts) || clock_boot_ns() - facts.since_ns >= FLUSH_NS))
 		start_flush(s);
 }
 
@@ -330,7 +338,7 @@ static bool holds_much(struct shard *s)
 	if (!s->overlay)
 		return false;
 	overlay_facts(&s->engine, &facts);
-	return facts.bytes > HOLD_BYTES;
+	return facts.bytes > HOLD_TIMES * flush_bytes(&facts);
 }
 
 /* In a worker, before more is applied: wait while the overlay holds too much. */

@@ -231,10 +231,10 @@ static bool insert(struct cache *c, struct shard *s, struct row *r)
 	return true;
 }
 
-/* Rows larger than a quarter of a shard would push out too much else. */
+/* Rows larger than an eighth of a shard would push out too much else; chunks of large values are left out. */
 static bool fits(const struct cache *c, size_t key_len, size_t len)
 {
-	return len <= c->shard_max / 4 && key_len <= c->shard_max / 4;
+	return len <= c->shard_max / 8 && key_len <= c->shard_max / 8;
 }
 
 uint64_t cache_stamp(struct cache *c)

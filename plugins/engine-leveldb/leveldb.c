@@ -31,10 +31,10 @@ enum param {
 };
 
 static const struct cairn_param leveldb_params[] = {
-	[CACHE] = { "cache", CAIRN_PARAM_SIZE, "8M", false, "memory for blocks of tables" },
+	[CACHE] = { "cache", CAIRN_PARAM_SIZE, "4M", false, "memory for blocks of tables" },
 	[ROW_CACHE] = { "row-cache", CAIRN_PARAM_SIZE, "8M", false,
 			"memory for records; only what is here is read without waiting" },
-	[WRITE_BUFFER] = { "write-buffer", CAIRN_PARAM_SIZE, "8M", false,
+	[WRITE_BUFFER] = { "write-buffer", CAIRN_PARAM_SIZE, "4M", false,
 			   "newest writes kept in memory (up to twice this), 64K to 1G" },
 	[BLOCK_SIZE] = { "block-size", CAIRN_PARAM_SIZE, "4K", false, "bytes read at once, 1K to 4M" },
 	[BLOOM_BITS] = { "bloom-bits", CAIRN_PARAM_NUMBER, "10", false,

@@ -11,7 +11,7 @@ libstore_la_CPPFLAGS = $(DAEMON_CPPFLAGS)
 libstore_la_LIBADD = libstream.la
 
 BATS += t/9000-store-model.bats t/6100-limits.bats
-EXTRA_DIST += %D%/rows.md %D%/README.md
+EXTRA_DIST += %D%/rows.md %D%/README.md t/lib/peak.py
 
 STORE_TESTS = t/unit/u-rows t/unit/u-store t/unit/u-requests t/unit/u-store-model t/unit/u-store-threads \
 	t/unit/u-store-faults

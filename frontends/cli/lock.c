@@ -90,7 +90,7 @@ static char *holder_text(const struct words *command, bool utf8)
 		fprintf(f, "%s", user->pw_name);
 	else
 		fprintf(f, "%u", (unsigned)geteuid());
-	fprintf(f, "@%s\nprocess %d\nsince %.19sZ\ncommand %.*s\n", host, (int)getpid(), since,
+	fprintf(f, "@%s\nprocess %d\nsince %.23sZ\ncommand %.*s\n", host, (int)getpid(), since,
 		shown_len < COMMAND_SHOWN ? (int)shown_len : COMMAND_SHOWN, shown);
 	free(shown);
 	if (fclose(f) != 0)

@@ -36,6 +36,7 @@ struct run {
 	bool terminal;       /* standard input and output are a terminal whose foreground is ours to give */
 	bool ended;          /* the command is; STATUS is how, and the group may live on */
 	bool interrupted;    /* by SIGINT */
+	bool reaped;         /* it was waited for */
 	bool refreshing;     /* a refresh is under way, sent at SENT_NS */
 	bool lost, gone;     /* the lock is lost; nothing is left to wait for */
 	int status;
@@ -124,11 +125,9 @@ static void end_group(struct run *r, int number)
 
 static void lose(struct run *r)
 {
-	if (r->lost)
-		return;
-	r->lost = true;
-	if (!r->ended || r->kill_ns != NEVER)
+	if (!r->lost)
 		end_group(r, SIGTERM);
+	r->lost = true;
 }
 
 static void refreshed(void *arg, struct cairn_reply *reply)
@@ -137,6 +136,8 @@ static void refreshed(void *arg, struct cairn_reply *reply)
 	uint64_t now = clock_boot_ns();
 
 	r->refreshing = false;
+	if (r->gone) /* and the lock is being freed */
+		return;
 	if (!reply->code) {
 		r->l->until_ns = lock_until(r->sent_ns, r->l->ttl_ms);
 		return;
@@ -180,14 +181,16 @@ static void stop_with_group(struct run *r)
 	signal_group(r, SIGCONT);
 }
 
-/* The command has ended or was stopped. */
+/* The command has ended or was stopped. While it is not waited for, no other group can have its number. */
 static void child_changed(struct run *r)
 {
 	siginfo_t info = { 0 };
 
-	if (r->ended || waitid(P_PID, (id_t)r->pid, &info, WEXITED | WSTOPPED | WNOHANG) < 0 || !info.si_pid)
+	if (r->ended || waitid(P_PID, (id_t)r->pid, &info, WEXITED | WSTOPPED | WNOHANG | WNOWAIT) < 0 ||
+	    !info.si_pid)
 		return;
 	if (info.si_code == CLD_STOPPED) {
+		waitid(P_PID, (id_t)r->pid, &info, WSTOPPED | WNOHANG);
 		if (r->terminal && r->kill_ns == NEVER)
 			stop_with_group(r);
 		return;
@@ -220,6 +223,15 @@ static void signals_take(struct run *r)
 		}
 }
 
+/* Whether nothing is left of the command, which has ended, and of its group, which was told to end. */
+static bool group_gone(struct run *r)
+{
+	if (!r->reaped)
+		waitpid(r->pid, NULL, 0);
+	r->reaped = true;
+	return kill(-r->pid, 0) < 0;
+}
+
 /* What is due at NOW. Returns when to look again; NOW where something is to be sent. */
 static uint64_t due(struct run *r, uint64_t now)
 {
@@ -227,11 +239,8 @@ static uint64_t due(struct run *r, uint64_t now)
 
 	if (!r->lost && now >= r->l->until_ns)
 		lose(r);
-	if (r->kill_ns == NEVER) {
-		r->gone = r->ended;
-	} else if (r->ended && kill(-r->pid, 0) < 0) {
-		r->gone = true;
-	} else if (now >= r->kill_ns) {
+	r->gone = r->ended && (r->kill_ns == NEVER || group_gone(r));
+	if (now >= r->kill_ns && !r->gone) {
 		signal_group(r, SIGKILL);
 		r->gone = r->ended;
 		r->kill_ns = now + GRACE_NS;
@@ -269,11 +278,12 @@ static void mind(struct run *r)
 }
 
 /* Free the lock. Whether it was ours until now. */
-static void release(struct run *r)
+static bool release(struct run *r)
 {
 	struct lock *l = r->l;
 	struct cairn_reply reply = { 0 };
 	struct cairn_msg m = { 0 };
+	bool is_ours;
 	size_t mark;
 
 	request(l->c, &m, CAIRN_OP_DELETE);
@@ -282,13 +292,13 @@ static void release(struct run *r)
 	cairn_msg_bytes(&m, CAIRN_F_KEY, l->key);
 	cairn_msg_u64(&m, CAIRN_F_FENCE, l->fence);
 	cairn_msg_close(&m, mark);
-	if (cairn_call(l->client, &m, &reply) == CAIRN_E_CONFLICT)
-		r->lost = true;
-	else if (reply.code)
+	if (cairn_call(l->client, &m, &reply) && reply.code != CAIRN_E_CONFLICT)
 		fprintf(stderr, "cairn: %s was not freed and goes by itself within %llu s: %s\n", l->name,
 			(unsigned long long)(l->ttl_ms + 999) / 1000, reply.error.message);
+	is_ours = reply.code != CAIRN_E_CONFLICT;
 	cairn_msg_free(&m);
 	cairn_reply_free(&reply);
+	return is_ours;
 }
 
 /* The command could not be started, for the reason E. */
@@ -308,10 +318,8 @@ static enum cairn_code say_lost(struct run *r)
 {
 	struct cli *c = r->l->c;
 
-	cairn_fail(&c->error, CAIRN_E_CONFLICT,
-		   r->kill_ns != NEVER ? "%s was lost; %.200s and its children were ended"
-				       : "%s was lost before %.200s ended",
-		   r->l->name, r->command);
+	cairn_fail(&c->error, CAIRN_E_CONFLICT, "%s was lost; %.200s and its children were ended", r->l->name,
+		   r->command);
 	if (r->why.code && r->why.code != CAIRN_E_CONFLICT)
 		cairn_hint(&c->error, "it could not be refreshed: %.150s", r->why.message);
 	if (c->format == FORMAT_JSON)
@@ -359,8 +367,12 @@ enum cairn_code lock_run(struct lock *l, char **command)
 		mind(&r);
 	else
 		give_terminal(&r, false);
-	if (!r.lost)
-		release(&r);
+	if (!r.lost && !release(&r) && !e) {
+		lose(&r);
+		mind(&r);
+	}
+	if (!e && !r.reaped)
+		waitpid(r.pid, NULL, 0);
 	code = e ? not_started(&r, e) : r.lost ? say_lost(&r) : CAIRN_OK;
 	if (!e && !r.lost)
 		l->c->status = r.status;

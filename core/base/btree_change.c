@@ -556,12 +556,22 @@ int btree_delete(struct btree *t, struct cairn_slice key)
 {
 	struct range range = { .from = key, .one = true };
 	struct path path;
+	struct entry *e;
 	unsigned at;
 
 	if (!t->root)
 		return 0;
 	descend(t->root, key, &path);
-	return leaf_lookup(path.leaf, key, &at) ? erase(t, &range) : 0;
+	e = leaf_lookup(path.leaf, key, &at);
+	if (!e)
+		return 0;
+	if (path.leaf->node.count <= LEAF_MAX / 3) /* it may have to be joined with another */
+		return erase(t, &range);
+	if (own_path(t, &path) < 0)
+		return -ENOMEM;
+	drop_entry(t, e);
+	leaf_remove(path.leaf, at, at + 1);
+	return 0;
 }
 
 int btree_delete_range(struct btree *t, struct cairn_slice from, struct cairn_slice to)

@@ -12,6 +12,16 @@ setup() { load lib/cairn.bash; }
   [ "$(jq -s 'map(select(.rate > 0 and .p99_us >= .p50_us and .daemon_cpu_us >= 0)) | length' "$cairn_root/raw.json")" -eq 8 ]
 }
 
+@test "bench durable prints what the disk allows, and what the node makes of it" {
+  requires_engine leveldb
+  [ -x "$CAIRN_BUILD/t/bench/sync" ] || skip "the program that measures the disk is not built"
+  run "$CAIRN_SOURCE/scripts/bench" durable --rounds 2 --seconds 0.1 --build "$CAIRN_BUILD"
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+  [ "$(grep -cE '^leveldb +(sync|put) +(1|64) +[1-9]' <<<"$output")" -eq 3 ] || { echo "$output"; false; }
+  grep -E '^one writer: [0-9.]+ of what the disk allows' <<<"$output"
+  grep -E '^64 in flight: [0-9.]+ times one writer' <<<"$output"
+}
+
 @test "bench store prints a row for each combination, and a put or get allocates nothing" {
   requires_engine memory
   requires_program jq

@@ -714,6 +714,22 @@ static bool model_guards(struct model *m, struct cairn_slice fields)
 	return true;
 }
 
+/* Whether each lock whose fence stands among the guards is held under it. */
+static bool model_fences(struct model *m, struct cairn_slice fields)
+{
+	struct cairn_slice b, fence;
+	unsigned f;
+
+	while (cairn_field_next(&fields, &f, &b) == 0 && f) {
+		struct item *i = f == CAIRN_F_GUARD ? model_find(m, field_of(b, CAIRN_F_KEY)) : NULL;
+
+		if (f == CAIRN_F_GUARD && cairn_field_find(b, CAIRN_F_FENCE, &fence) &&
+		    (!i || i->created != cairn_body_u64(fence)))
+			return false;
+	}
+	return true;
+}
+
 /* What counts against the quota. */
 static uint64_t model_used(const struct model *m)
 {
@@ -745,12 +761,17 @@ static enum cairn_code model_txn(struct model *m, struct cairn_slice fields)
 
 	while (cairn_field_next(&fields, &f, &b) == 0 && f) {
 		struct model was;
-		enum cairn_code code;
+		enum cairn_code code = CAIRN_E_CONFLICT;
+		bool has_fences;
 
-		if (f != list || !model_guards(m, cairn_message_fields(b)))
+		if (f != list)
+			continue;
+		has_fences = model_fences(m, cairn_message_fields(b));
+		if (has_fences && !model_guards(m, cairn_message_fields(b)))
 			continue;
 		was = model_copy(m);
-		code = model_operation(m, cairn_message_number(b), cairn_message_fields(b));
+		if (has_fences)
+			code = model_operation(m, cairn_message_number(b), cairn_message_fields(b));
 		if (!code && each)
 			code = model_quota(m, &was);
 		if (code && each) {
@@ -1086,7 +1107,7 @@ static enum cairn_code model_apply(struct model *m, struct cairn_slice message)
 	model_due(m);
 	m->changed = false;
 	was = model_copy(m);
-	if (op == CAIRN_OP_TXN || model_guards(m, fields))
+	if (model_fences(m, fields) && (op == CAIRN_OP_TXN || model_guards(m, fields)))
 		code = model_operation(m, op, fields);
 	if (!code)
 		code = model_quota(m, &was);

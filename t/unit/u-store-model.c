@@ -118,7 +118,10 @@ static void add_guard(struct cairn_msg *m, struct model *model)
 			cairn_msg_bytes(m, CAIRN_F_KEY, item_key(i));
 		else
 			add_key(m, model, CAIRN_F_KEY);
-		switch (draw(7)) {
+		switch (draw(8)) {
+		case 7:
+			cairn_msg_u64(m, CAIRN_F_FENCE, i ? i->created - (draw(4) == 0) : draw(2));
+			break;
 		case 6:
 			cairn_msg_u64(m, CAIRN_F_EXPIRY, i ? i->expiry_ns - (draw(4) == 0) : 0);
 			break;

@@ -1,6 +1,8 @@
 # export and import: keys as lines of JSON, and back, whatever bytes they hold.
 # shellcheck disable=SC2154  # $output and $status are bats'
 
+bats_require_minimum_version 1.5.0
+
 setup() {
   load lib/cairn.bash
 }
@@ -93,6 +95,57 @@ END
   # A value that changed while it was exported begins again.
   printf '{"key":"c","size":4,"value":"xx"}\n{"key":"c","size":3,"value":"yy"}\n{"key":"c","offset":2,"value":"y"}\n' | cairn import
   [ "$(cairn get c)" = yyy ]
+}
+
+@test "export --history has every change that can still be read; import refuses it" {
+  start -o volume.engine=memory -o volume.history=100
+  cairn put a/k one && cairn put b 1
+  head -c 200000 /dev/urandom >v1
+  cairn put a/k @v1 && cairn put --ttl 1h a/k $'\xff'
+  echo '{"id":1,"op":"set-attributes","args":{"key":"a/k","attributes":{"mode":384}}}' | cairn proxy >/dev/null
+  cairn mv a/ c/ && cairn del c/k && cairn put b 2
+  cairn export --history >h.json
+  [ "$(jq -rc 'select(.offset == null) | [.revision, .change, .key, .deleted // false]' h.json | tr '\n' ' ')" = \
+    '[1,"put","a/k",false] [2,"put","b",false] [3,"put","a/k",false] [4,"put","a/k",false] [5,"attributes","a/k",false] [6,"move-prefix","a/k",true] [6,"move-prefix","c/k",false] [7,"delete","c/k",true] [8,"put","b",false] ' ]
+  jq -r 'select(.key == "a/k" and (.revision == 3 or .offset)) | .value_base64' h.json | while read -r line; do base64 -d <<<"$line"; done | cmp - v1
+  [ "$(jq -c 'select(.revision == 5) | [.value_base64, .attributes.mode, (.expiry != null), .face]' h.json)" = '["/w==",384,true,"socket"]' ]
+  [ "$(jq -r 'select(.revision == 6 and .key == "c/k").other' h.json)" = a/k ]
+  [ "$(cairn export --history c/k | jq -c .revision | tr '\n' ' ')" = "6 7 " ]
+  run --separate-stderr cairn import <h.json
+  [ "$status" -eq 2 ]
+  [ "${stderr%%$'\n'*}" = "cairn: invalid: line 1: history is not imported; 'cairn snapshot' saves it and restores it" ]
+}
+
+@test "export --history begins with the tree at the oldest revision that is kept" {
+  start -o volume.engine=memory -o volume.history=100
+  cairn put a 1 && cairn put b 1 && cairn put a 2 && cairn put b 2 && cairn put a 3
+  cairn volume set main history-floor 4
+  [ "$(cairn export --history | jq -rc '[.revision, .key, .value]' | tr '\n' ' ')" = '[3,"a","2"] [4,"b","2"] [5,"a","3"] ' ]
+  [ "$(cairn -V main export --history nothing)" = "" ]
+  cairn volume create none --engine memory history=0 history-age=0
+  cairn -V none put k 1 && cairn -V none put k 2
+  [ "$(cairn -V none export --history | jq -c '[.revision, .value]')" = '[2,"2"]' ]
+}
+
+@test "a long value that is overwritten while it is exported is that of the export's revision" {
+  start -o volume.engine=memory -o volume.history=8
+  head -c 3000000 /dev/zero >old
+  cairn put a @old
+  cairn put b 1
+  # The reader stops after the first line, while most of the value is still to come, and the key is written.
+  mkfifo pipe
+  cairn export >pipe 3>&- &
+  {
+    IFS= read -r line
+    cairn put a new >/dev/null
+    { printf '%s\n' "$line"; cat; } >out
+  } <pipe
+  wait $!
+  [ "$(jq -r 'select(.key == "a") | .value_base64 // .value' out | wc -l)" -eq "$(wc -l <out | awk '{print $1 - 1}')" ]
+  jq -r 'select(.key == "a") | .size // empty' out | grep -qx 3000000
+  cairn volume create two --engine memory
+  cairn -V two import <out
+  cairn -V two get a | cmp - old
 }
 
 @test "an export is of one moment while writes go on" {

@@ -3,6 +3,9 @@
  * kind, attributes, value. A long value goes over several lines, so that neither this program nor the one
  * that reads them needs memory for all of it. Everything is read as of one revision where the volume keeps
  * history.
+ *
+ * With --history: the tree as it was at the oldest revision that can be read, and then every change since, by
+ * a watch that begins there and ends with the revision that was the newest one at the start.
  */
 #include <stdlib.h>
 #include "cli.h"
@@ -18,8 +21,12 @@ struct export
 	struct cli *c;
 	struct cairn_msg line;  /* the fields of the next line */
 	struct buffer text;     /* and the line */
+	bool history;           /* --history */
 	uint64_t at;            /* revision that is read at; 0: now */
+	uint64_t view;          /* revision that is held for us, or 0 */
+	uint64_t until;         /* of --history: the last revision */
 	uint64_t renewed_ns;    /* when the view was asked for */
+	struct cairn_slice all; /* the prefix that was asked for */
 	struct cairn_slice key; /* of the value under way */
 	uint64_t offset;        /* in it */
 	struct buffer rest;     /* what is not on a line yet, as bytes */
@@ -43,11 +50,13 @@ static bool print(struct export *e)
 /* What of the record ROW is not its value. */
 static void begin_line(struct export *e, struct cairn_slice row)
 {
-	static const unsigned kept[] = { CAIRN_F_KEY, CAIRN_F_ATTRIBUTES, CAIRN_F_EXPIRY };
+	static const unsigned kept[] = { CAIRN_F_KEY,   CAIRN_F_ATTRIBUTES, CAIRN_F_EXPIRY, CAIRN_F_REVISION,
+					 CAIRN_F_TIME,  CAIRN_F_AUTHOR,     CAIRN_F_FACE,   CAIRN_F_CHANGE,
+					 CAIRN_F_OTHER, CAIRN_F_DELETED };
 	struct cairn_slice body;
 
 	cairn_msg_start(&e->line, 0);
-	for (size_t i = 0; i < sizeof(kept) / sizeof(*kept); i++)
+	for (size_t i = 0; i < (e->history ? sizeof(kept) / sizeof(*kept) : 3); i++)
 		if (cairn_field_find(row, kept[i], &body))
 			cairn_msg_bytes(&e->line, kept[i], body);
 	if (cairn_field_find(row, CAIRN_F_KIND, &body) && *(const char *)body.data != CAIRN_KIND_VALUE)
@@ -105,7 +114,10 @@ static enum cairn_code long_value(struct export *e, struct cairn_slice row)
 	e->rest.len = 0;
 	request(e->c, &m, CAIRN_OP_GET);
 	cairn_msg_bytes(&m, CAIRN_F_KEY, e->key);
-	cairn_msg_u64(&m, CAIRN_F_REVISION, cairn_field_u64(row, CAIRN_F_REVISION, 0));
+	if (e->at)
+		cairn_msg_u64(&m, CAIRN_F_AT, e->at);
+	else
+		cairn_msg_u64(&m, CAIRN_F_REVISION, cairn_field_u64(row, CAIRN_F_REVISION, 0));
 	code = cairn_get_stream(client, &m, long_write, e, &r);
 	if (code == CAIRN_OK)
 		flush(e, true);
@@ -141,11 +153,11 @@ static void renew(struct export *e)
 	struct cairn_reply r = { 0 };
 	struct cairn *client;
 
-	if (!e->at || clock_boot_ns() - e->renewed_ns < RENEW_NS)
+	if (!e->view || clock_boot_ns() - e->renewed_ns < RENEW_NS)
 		return;
 	client = cli_second(e->c);
 	request(e->c, &m, CAIRN_OP_VIEW);
-	cairn_msg_u64(&m, CAIRN_F_REVISION, e->at);
+	cairn_msg_u64(&m, CAIRN_F_REVISION, e->view);
 	if (client)
 		cairn_call(client, &m, &r);
 	e->renewed_ns = clock_boot_ns();
@@ -192,25 +204,136 @@ static void hold_view(struct export *e)
 
 	request(e->c, &m, CAIRN_OP_VIEW);
 	if (call(e->c, &m, &r) == CAIRN_OK)
-		e->at = cairn_field_u64(r.fields, CAIRN_F_REVISION, 0);
+		e->at = e->view = cairn_field_u64(r.fields, CAIRN_F_REVISION, 0);
 	e->c->error.code = CAIRN_OK;
 	e->renewed_ns = clock_boot_ns();
 	cairn_reply_free(&r);
 }
 
+/* Hold the oldest revision that can be read: E->at, until E->until. */
+static enum cairn_code hold_oldest(struct export *e)
+{
+	enum cairn_code code = CAIRN_E_COMPACTED;
+
+	for (int i = 0; i < 10 && code == CAIRN_E_COMPACTED; i++) { /* it rises while others write */
+		struct cairn_msg m = { 0 };
+		struct cairn_reply r = { 0 };
+
+		request(e->c, &m, CAIRN_OP_VIEW);
+		code = call(e->c, &m, &r);
+		e->until = cairn_field_u64(r.fields, CAIRN_F_REVISION, 0);
+		e->at = e->view = cairn_field_u64(r.fields, CAIRN_F_OLDEST, 0);
+		cairn_reply_free(&r);
+		if (code != CAIRN_OK || !e->at)
+			continue;
+		request(e->c, &m, CAIRN_OP_VIEW);
+		cairn_msg_u64(&m, CAIRN_F_REVISION, e->at);
+		code = call(e->c, &m, &r);
+		cairn_reply_free(&r);
+	}
+	e->renewed_ns = clock_boot_ns();
+	return code;
+}
+
+/* The record that the change EVENT has left, as it was then. */
+static enum cairn_code export_version(struct export *e, struct cairn_slice event)
+{
+	struct cairn *client = cli_second(e->c);
+	struct cairn_reply r = { 0 };
+	struct cairn_msg m = { 0 }, row = { 0 };
+	struct cairn_slice body;
+	enum cairn_code code;
+
+	e->at = cairn_field_u64(event, CAIRN_F_REVISION, 0);
+	request(e->c, &m, CAIRN_OP_GET);
+	cairn_msg_bytes(&m, CAIRN_F_KEY, e->key);
+	cairn_msg_u64(&m, CAIRN_F_AT, e->at);
+	cairn_msg_bool(&m, CAIRN_F_META_ONLY, true);
+	code = client ? cairn_call(client, &m, &r) : e->c->error.code;
+	if (client && code)
+		e->c->error = r.error;
+	cairn_msg_start(&row, 0);
+	cairn_msg_fields(&row, r.fields);
+	if (cairn_field_find(event, CAIRN_F_CHANGE, &body))
+		cairn_msg_bytes(&row, CAIRN_F_CHANGE, body);
+	if (cairn_field_find(event, CAIRN_F_OTHER, &body))
+		cairn_msg_bytes(&row, CAIRN_F_OTHER, body);
+	if (cairn_msg_error(&row))
+		no_memory();
+	if (code == CAIRN_OK)
+		code = long_value(e, cairn_message_fields(cairn_msg_slice(&row)));
+	cairn_msg_free(&row);
+	cairn_msg_free(&m);
+	cairn_reply_free(&r);
+	return code;
+}
+
+/* One change. Those of folders are followed by the changes of their keys. */
+static bool export_change(void *arg, const struct cairn_reply *event)
+{
+	struct export *e = arg;
+	struct cairn_slice fields = event->fields;
+	uint64_t revision = cairn_field_u64(fields, CAIRN_F_REVISION, 0);
+
+	if (cairn_field_bool(fields, CAIRN_F_PROGRESS, false))
+		return revision < e->until;
+	if (revision > e->until)
+		return false;
+	if (cairn_field_bool(fields, CAIRN_F_FOLDER, false) ||
+	    !cairn_field_find(fields, CAIRN_F_KEY, &e->key) || e->key.len < e->all.len ||
+	    (e->all.len && memcmp(e->key.data, e->all.data, e->all.len) != 0))
+		return true;
+	renew(e);
+	if (cairn_field_bool(fields, CAIRN_F_DELETED, false)) {
+		begin_line(e, fields);
+		print(e);
+	} else {
+		e->code = export_version(e, fields);
+	}
+	return !e->code && !ferror(stdout);
+}
+
+/* Every change after the revision that is held. */
+static enum cairn_code export_changes(struct export *e)
+{
+	const char *slash = e->all.len ? memrchr(e->all.data, '/', e->all.len) : NULL;
+	struct cairn_msg m = { 0 };
+	struct cairn_reply r = { 0 };
+	enum cairn_code code;
+
+	request(e->c, &m, CAIRN_OP_WATCH);
+	cairn_msg_bytes(
+		&m, CAIRN_F_PREFIX,
+		cairn_slice(e->all.data, slash ? (size_t)(slash + 1 - (const char *)e->all.data) : 0));
+	cairn_msg_u64(&m, CAIRN_F_REVISION, e->view + 1);
+	cairn_msg_bool(&m, CAIRN_F_PROGRESS, true);
+	cairn_msg_u64(&m, CAIRN_F_TIMEOUT_MS, 0);
+	code = call_stream(e->c, &m, export_change, e, &r);
+	cairn_reply_free(&r);
+	return e->code ? e->code : code;
+}
+
 VERB(export)
 {
-	struct export e = { .c = c };
+	struct export e = { .c = c, .history = argument(a, "history") };
 	struct key k = { 0 };
 	struct range range = { 0 };
 	enum cairn_code code = a->count ? key_take(c, &a->operand[0], &k) : CAIRN_OK;
 
 	if (code == CAIRN_OK) {
-		range.prefix = k.name;
-		hold_view(&e);
+		range.prefix = e.all = k.name;
+		if (e.history)
+			code = hold_oldest(&e);
+		else
+			hold_view(&e);
+	}
+	if (code == CAIRN_OK) {
 		range.past = (struct past){ .given = e.at != 0, .revision = e.at };
 		progress_begin(&e.progress, c, "exported", 0);
-		code = walk(c, &range, export_row, &e);
+		if (!e.history || e.at) /* at revision 0 there was nothing */
+			code = walk(c, &range, export_row, &e);
+		if (e.history && code == CAIRN_OK && !e.code && e.view < e.until)
+			code = export_changes(&e);
 		progress_end(&e.progress);
 		code = e.code ? e.code : code;
 	}

@@ -57,12 +57,15 @@ static enum cairn_code check_line(struct import *i)
 	char text[100];
 	unsigned field;
 
-	while (cairn_field_next(&rest, &field, &body) == 0 && field != CAIRN_F_END)
+	while (cairn_field_next(&rest, &field, &body) == 0 && field != CAIRN_F_END) {
+		if (field == CAIRN_F_REVISION)
+			return wrong(i, "history is not imported; 'cairn snapshot' saves it and restores it");
 		if (!is_known(field)) {
 			snprintf(text, sizeof(text), "a key has no '%s' that can be imported",
 				 cairn_field_row(field)->json);
 			return wrong(i, text);
 		}
+	}
 	if (!cairn_field_find(fields_of(&i->fields), CAIRN_F_KEY, &body) || !body.len)
 		return wrong(i, "it has no key");
 	return CAIRN_OK;

@@ -130,6 +130,11 @@ static const struct option drop_options[] = {
 	{ 0 },
 };
 
+static const struct option export_options[] = {
+	{ "history", 0, NULL, "every change that can still be read, too" },
+	{ 0 },
+};
+
 static const struct option import_options[] = {
 	{ "prefix", 0, "TEXT", "put TEXT in front of every key" },
 	{ "if-absent", 0, NULL, "leave keys alone that are there" },
@@ -806,9 +811,17 @@ const struct verb verbs[] = {
 		  "goes "
 		  "on in lines with an \"offset\". The lines are sorted, and of one revision where the "
 		  "volume "
-		  "keeps history. History itself is not in it: 'cairn snapshot' has all.\n\n"
+		  "keeps history.\n\n"
+		  "--history is for reading: first the tree as it was at the oldest revision that can be "
+		  "read, then each change "
+		  "since, in the order of revisions, with \"revision\", \"time\", \"author\", \"face\", and "
+		  "\"change\" or "
+		  "\"deleted\". Since revisions and times cannot be written again, 'cairn import' refuses "
+		  "such lines; 'cairn "
+		  "snapshot' keeps history and restores it.\n\n"
 		  "PREFIX is any bytes that the keys begin with.\n\n"
 		  "  cairn export >all.json\n  cairn export app/ | cairn -s ssh:there import --prefix old/",
+	  .options = export_options,
 	  .most = 1,
 	  .operands = { OPERAND_KEY },
 	  .run = verb_export },

@@ -70,7 +70,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct store *s;
 	uint64_t index = 0;
 
-	if (engine_open(&e, cairn_engine_plugin(), "/", NULL, 0, &error) || store_open(&s, &e, &settings, &error))
+	if (engine_open(&e, cairn_engine_plugin(), "/", NULL, 0, &error) ||
+	    store_open(&s, &e, &settings, &error))
 		abort();
 	put(s, &index, "a/b", 3);
 	put(s, &index, "a/c", 20000);

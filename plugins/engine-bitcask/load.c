@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 #include "banned.h"
 
 #define THREADS_MAX 8
+#define AHEAD 4 /* entries of a file fetched ahead */
 #define HINT_MAX ((size_t)4 << 30)
 
 /* A hint that is being made, or was read. */
@@ -426,13 +428,22 @@ static void sink(struct heap *heap, uint32_t i)
 	}
 }
 
-/* Go past all entries of KEY that are next in the uppermost file. */
-static void pass(struct heap *heap, struct cairn_slice key)
+/* Whether the entry AT of L has the same key as E, whose head is HEAD. */
+static bool same_key(const struct loaded *l, size_t at, uint64_t head, const struct record_hint *e)
+{
+	return at < l->hint.head.count && l->keys[at].head == head &&
+		cairn_slice_eq(entry_at(l->keys[at].entry).key, e->key);
+}
+
+/* Go past all entries with the key of E that are next in the uppermost file. */
+static void pass(struct heap *heap, uint64_t head, const struct record_hint *e)
 {
 	struct loaded *l = heap->files[0];
 
-	while (l->at < l->hint.head.count && cairn_slice_eq(next_of(l).key, key))
+	while (same_key(l, l->at, head, e))
 		l->at++;
+	if (l->at + AHEAD < l->hint.head.count) /* entries lie in memory in another order than their keys */
+		__builtin_prefetch(l->keys[l->at + AHEAD].entry);
 	if (l->at == l->hint.head.count)
 		heap->files[0] = heap->files[--heap->count];
 	sink(heap, 0);
@@ -446,10 +457,10 @@ static int merge(struct keybuild *b, struct heap *heap)
 	while (heap->count) {
 		struct loaded *l = heap->files[0];
 		struct record_hint e = next_of(l);
+		uint64_t head = l->keys[l->at].head;
 		int r = 0;
 
-		while (l->at + 1 < l->hint.head.count &&
-		       cairn_slice_eq(entry_at(l->keys[l->at + 1].entry).key, e.key))
+		while (same_key(l, l->at + 1, head, &e))
 			e = entry_at(l->keys[++l->at].entry);
 		if (e.kind == RECORD_PUT) {
 			struct keydir_place place = { e.offset, e.length, l->f->slot };
@@ -460,8 +471,8 @@ static int merge(struct keybuild *b, struct heap *heap)
 		}
 		if (r < 0)
 			return r;
-		while (heap->count && cairn_slice_eq(next_of(heap->files[0]).key, e.key))
-			pass(heap, e.key);
+		while (heap->count && same_key(heap->files[0], heap->files[0]->at, head, &e))
+			pass(heap, head, &e);
 	}
 	return 0;
 }
@@ -554,5 +565,6 @@ int load_all(struct handle *h, struct cairn_error *error)
 		free(files[i].hint.data);
 	}
 	free(files);
+	malloc_trim(0); /* as much as the key directory takes, or more */
 	return r;
 }

@@ -117,7 +117,7 @@ held() {
 }
 
 @test "a holder that was paused beyond its time cannot write any more" {
-  held x --ttl 1s locks/deploy
+  held x --ttl 2s locks/deploy
   first=$(cairn --json lock --list | jq .fence)
   kill -STOP "$(cat x.lock)" "-$(cat x.command)"
   held y --wait 30s --ttl 30s locks/deploy
@@ -144,7 +144,7 @@ held() {
 }
 
 @test "a holder that was paused beyond its time gives up, also where nobody took the lock" {
-  held x --ttl 1s locks/deploy
+  held x --ttl 2s locks/deploy
   kill -STOP "$(cat x.lock)"
   soon is_free locks/deploy
   kill -CONT "$(cat x.lock)"
@@ -240,7 +240,7 @@ END
   # shellcheck disable=SC2016
   printf '%s\n' 'trap "" TERM; echo $$ >stubborn.new; mv stubborn.new stubborn; while :; do sleep 1000; done' >stubborn.sh
   # shellcheck disable=SC2016
-  cairn lock --ttl 1s locks/a sh -c 'sh stubborn.sh & sleep 1000 & echo $! >child.new; mv child.new child; wait' 3>&- >out 2>&1 &
+  cairn lock --ttl 2s locks/a sh -c 'sh stubborn.sh & sleep 1000 & echo $! >child.new; mv child.new child; wait' 3>&- >out 2>&1 &
   lock=$!
   soon has stubborn
   soon has child
@@ -268,7 +268,7 @@ END
 }
 
 @test "a server that cannot be reached for the lock's time is a lost lock" {
-  held x --ttl 1s locks/a
+  held x --ttl 2s locks/a
   cairn_pause
   soon has x.status
   cairn_resume
@@ -310,7 +310,7 @@ END
 }
 
 @test "--break frees a lock, and nothing else" {
-  held x --ttl 1s locks/a
+  held x --ttl 2s locks/a
   run cairn lock --break locks/a
   [ "$status" -eq 0 ]
   [[ $output =~ ^"revision "[0-9]+": locks/a is free; it was held by "[^\ ]+" (process $(cat x.lock)) for "[0-9]+" s, fence "[0-9]+$ ]]
@@ -325,7 +325,7 @@ END
 }
 
 @test "a cairn lock that is killed leaves a lock that frees itself, and its command ends" {
-  held x --ttl 2s locks/a
+  held x --ttl 4s locks/a
   kill -KILL "$(cat x.lock)"
   soon ended "$(cat x.command)"
   run cairn lock --wait 0 locks/a true

@@ -45,6 +45,21 @@ END
   [ "$(jq -c 'select(.id == 5) | .error.code' <<<"$output")" = '"not-found"' ]
 }
 
+@test "a transaction: conditions, then or else, each for itself, conditions of one operation" {
+  one put '{"key":"a","value":"1"}'
+  results() { one txn "$1" | jq -c '.ok // .error | [.succeeded, .code, [.results[]? | .succeeded]]'; }
+  put='{"op":"put","args":{"key":"b","value":"2"}}'
+  once='{"op":"put","args":{"key":"a","value":"2","if":[{"key":"a","exists":false}]}}'
+  lost='{"op":"del","args":{"key":"nothing"}}'
+  [ "$(results '{"if":[{"key":"a","value":"1"},{"prefix":"f/","empty":true}],"then":['"$once,$put"'],"else":['"$lost"']}')" = '[true,null,[false,true]]' ]
+  [ "$(results '{"if":[{"key":"b","exists":false}],"then":['"$lost"'],"else":['"$put"']}')" = '[false,null,[true]]' ]
+  [ "$(results '{"then":['"$put,$lost"']}')" = '[null,"not-found",[]]' ]
+  [ "$(one get '{"key":"b","meta_only":true}' | jq .ok.version)" = 2 ]
+  [ "$(results '{"each":true,"then":['"$put,$lost,$once,$put"']}')" = '[true,null,[true,false,false,true]]' ]
+  [ "$(one get '{"key":"b","meta_only":true}' | jq -c '.ok | [.version, .revision]')" = '[4,4]' ]
+  [ "$(one get '{"key":"a","meta_only":true}' | jq .ok.version)" = 1 ]
+}
+
 @test "keys and values of any bytes" {
   run ask <<'END'
 {"id":1,"op":"put","args":{"key_base64":"/wA=","value_base64":"AAEC/w=="}}

@@ -155,6 +155,25 @@ END
   [ "$(cairn get k)" = 2 ]
 }
 
+@test "an operation of a txn with a condition of its own is skipped where that does not hold" {
+  cairn put a 1 >/dev/null
+  run cairn txn < <(printf 'put a 2 if absent a\nput b 1 if absent b\nget a\n')
+  [ "$status" -eq 0 ]
+  [ "${lines[0]}" = "skipped: operation 1: a condition failed: 'a' exists (revision 1)" ] || { echo "$output"; false; }
+  [ "${lines[1]}" = $'a\t1' ]
+  [ "${lines[2]}" = "revision 2" ]
+  id=$(cairn stat --json b | jq .file_id)
+  [ "$(printf 'if file b %s\nif version a 1\nif clear b/x\nthen del b\nelse swap a b\n' "$id" | cairn txn)" = $'else\nrevision 3' ]
+  [ "$(cairn get b)" = 1 ] && [ "$(cairn stat --json b | jq .version)" = 2 ]
+  run cairn --json txn --each < <(printf 'del nothing\nput a 3 if revision a 1\nput c 4\n')
+  [ "$status" -eq 1 ]
+  [ "$(head -1 <<<"$output" | jq -c '[.results[] | [.succeeded, .code]]')" = '[[false,"not-found"],[false,"conflict"],[true,null]]' ]
+  fails 2 "invalid: line 1: put takes KEY VALUE" cairn txn < <(echo put a 1 if)
+  cairn txn < <(echo purge c)
+  run cairn history c
+  [ "$status" -eq 1 ]
+}
+
 @test "a txn takes values from files, also those that no command holds" {
   head -c 300000 /dev/urandom >value
   echo "put k @value" >lines

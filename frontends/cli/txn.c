@@ -29,7 +29,10 @@ static const struct form {
 	{ "exists", NULL, KEY_ONLY, 0, CAIRN_F_EXISTS, true, "KEY" },
 	{ "absent", NULL, KEY_ONLY, 0, CAIRN_F_EXISTS, false, "KEY" },
 	{ "revision", NULL, KEY_NUMBER, 0, CAIRN_F_REVISION, true, "KEY N" },
+	{ "version", NULL, KEY_NUMBER, 0, CAIRN_F_VERSION, true, "KEY N" },
+	{ "file", NULL, KEY_NUMBER, 0, CAIRN_F_FILE_ID, true, "KEY ID" },
 	{ "value", NULL, KEY_VALUE, 0, CAIRN_F_VALUE, true, "KEY VALUE" },
+	{ "clear", NULL, KEY_ONLY, 0, CAIRN_F_NO_ANCESTOR, true, "KEY" },
 	{ "empty", NULL, FOLDER_ONLY, 0, CAIRN_F_EMPTY, true, "FOLDER" },
 	{ "filled", NULL, FOLDER_ONLY, 0, CAIRN_F_EMPTY, false, "FOLDER" },
 	{ "put", "set", KEY_VALUE, CAIRN_OP_PUT, 0, true, "KEY VALUE" },
@@ -38,6 +41,8 @@ static const struct form {
 	{ "get", NULL, KEY_ONLY, CAIRN_OP_GET, 0, true, "KEY" },
 	{ "mv", "move", KEY_KEY, CAIRN_OP_MOVE, 0, true, "KEY KEY" },
 	{ "cp", "copy", KEY_KEY, CAIRN_OP_COPY, 0, true, "KEY KEY" },
+	{ "swap", NULL, KEY_KEY, CAIRN_OP_SWAP, 0, true, "KEY KEY" },
+	{ "purge", NULL, KEY_ONLY, CAIRN_OP_PURGE, 0, true, "KEY" },
 	{ "incr", "increment", KEY_INTEGER, CAIRN_OP_INCREMENT, 0, true, "KEY BY" },
 	{ "expire", NULL, KEY_SPAN, CAIRN_OP_EXPIRE, 0, true, "KEY DURATION" },
 	{ "persist", NULL, KEY_ONLY, CAIRN_OP_PERSIST, 0, true, "KEY" },
@@ -136,8 +141,7 @@ static enum cairn_code add_operands(struct cli *c, struct cairn_msg *m, const st
 		code = add_value(c, m, f, &words[2]);
 	} else if (code == CAIRN_OK && f->what == KEY_NUMBER) {
 		if (!text_number(words[2].text, &number))
-			code = cairn_fail(&c->error, CAIRN_E_INVALID, "'%.100s' is no revision",
-					  words[2].text);
+			code = cairn_fail(&c->error, CAIRN_E_INVALID, "'%.100s' is no number", words[2].text);
 		cairn_msg_u64(m, f->field, number);
 	} else if (code == CAIRN_OK && f->what == KEY_SPAN) {
 		code = ttl_add(c, m, words[2].text);
@@ -160,14 +164,18 @@ static enum cairn_code add_form(struct cli *c, struct cairn_msg *m, unsigned fie
 	const struct form *f = form_find(words[0].text, field == CAIRN_F_GUARD);
 	size_t wanted, mark;
 	enum cairn_code code;
+	bool own;
 
 	if (!f)
 		return unknown_form(c, words[0].text, field == CAIRN_F_GUARD);
 	wanted = f->what == KEY_ONLY || f->what == FOLDER_ONLY ? 2 : 3;
-	if (n != wanted)
+	own = f->op && n > wanted + 1 && strcmp(words[wanted].text, "if") == 0;
+	if (n != wanted && !own)
 		return cairn_fail(&c->error, CAIRN_E_INVALID, "%s takes %s", f->name, f->operands);
 	mark = f->op ? cairn_msg_open_op(m, field, f->op) : cairn_msg_open(m, field);
 	code = add_operands(c, m, f, words);
+	if (code == CAIRN_OK && own) /* a condition of this operation alone */
+		code = add_form(c, m, CAIRN_F_GUARD, words + wanted + 1, n - wanted - 1);
 	cairn_msg_close(m, mark);
 	return code;
 }
@@ -244,11 +252,36 @@ size_t txn_failures(struct cairn_slice answer, enum cairn_code ignore, struct ca
 	return failed;
 }
 
-/* The operations that failed for themselves, as one error. */
+/* Say which operations were skipped, since a condition of their own did not hold. Their number. */
+static size_t show_skipped(struct cairn_slice answer, bool say)
+{
+	struct cairn_slice result;
+	size_t number = 0, skipped = 0;
+	unsigned field;
+
+	while (cairn_field_next(&answer, &field, &result) == 0 && field != CAIRN_F_END) {
+		char name[32], message[300];
+
+		if (field != CAIRN_F_RESULT)
+			continue;
+		number++;
+		if (strcmp(field_text(result, CAIRN_F_CODE, name, sizeof(name)), "conflict") != 0)
+			continue;
+		skipped++;
+		if (say)
+			out_line("skipped: operation %zu: %s", number,
+				 field_text(result, CAIRN_F_MESSAGE, message, sizeof(message)));
+	}
+	return skipped;
+}
+
+/* The operations that failed for themselves, as one error; those whose own condition did not hold are none.
+ */
 static enum cairn_code say_failures(struct cli *c, struct cairn_slice answer)
 {
 	struct cairn_error e;
-	size_t failed = txn_failures(answer, CAIRN_OK, &e), len = strlen(e.message);
+	size_t failed = txn_failures(answer, CAIRN_E_CONFLICT, &e) - show_skipped(answer, false),
+	       len = strlen(e.message);
 
 	if (failed > 1)
 		snprintf(e.message + len, sizeof(e.message) - len, "; %zu operations failed in all", failed);
@@ -277,6 +310,7 @@ enum cairn_code txn_send(struct cli *c, struct cairn_msg *m, bool nothing_else)
 	} else if (code == CAIRN_OK) {
 		if (!held)
 			out_line("else");
+		show_skipped(r.fields, true);
 		if (show_results(c, request, held ? CAIRN_F_THEN : CAIRN_F_ELSE, r.fields))
 			out_line("revision %llu",
 				 (unsigned long long)cairn_field_u64(r.fields, CAIRN_F_REVISION, 0));

@@ -346,6 +346,172 @@ static void fences(struct house *h)
 	house_delete(h, "fenced");
 }
 
+/* One condition: on KEY, or with field EMPTY on the prefix KEY. */
+struct condition {
+	const char *key;
+	unsigned field;
+	uint64_t number; /* or a truth */
+	const char *text;
+	bool holds;
+};
+
+static void add_condition(struct house *h, const struct condition *c)
+{
+	size_t mark = cairn_msg_open(&h->command, CAIRN_F_GUARD);
+	bool truth =
+		c->field == CAIRN_F_EXISTS || c->field == CAIRN_F_EMPTY || c->field == CAIRN_F_NO_ANCESTOR;
+
+	cairn_msg_text(&h->command, c->field == CAIRN_F_EMPTY ? CAIRN_F_PREFIX : CAIRN_F_KEY, c->key);
+	if (c->text)
+		cairn_msg_text(&h->command, c->field, c->text);
+	else if (truth)
+		cairn_msg_bool(&h->command, c->field, c->number);
+	else
+		cairn_msg_u64(&h->command, c->field, c->number);
+	cairn_msg_close(&h->command, mark);
+}
+
+/* Whether a transaction under C1 and C2 (may be NULL) goes the way of 'then'. */
+static bool under(struct house *h, const struct condition *c1, const struct condition *c2)
+{
+	size_t op;
+
+	house_start(h, CAIRN_OP_TXN);
+	add_condition(h, c1);
+	if (c2)
+		add_condition(h, c2);
+	op = cairn_msg_open_op(&h->command, CAIRN_F_THEN, CAIRN_OP_GET);
+	cairn_msg_text(&h->command, CAIRN_F_KEY, "c");
+	cairn_msg_close(&h->command, op);
+	return !house_apply(h) && cairn_field_bool(house_fields(h), CAIRN_F_SUCCEEDED, false);
+}
+
+static void conditions(struct house *h)
+{
+	struct cairn_slice f;
+	uint64_t revision, id;
+	unsigned wrong = 0, n = 0;
+
+	house_put(h, "c", "zero");
+	house_put(h, "c", "one");
+	f = house_fields(h);
+	revision = cairn_field_u64(f, CAIRN_F_REVISION, 0);
+	id = cairn_field_u64(f, CAIRN_F_FILE_ID, 0);
+	house_put(h, "cd/", "");
+	house_put(h, "ce/x", "");
+	const struct condition all[] = {
+		{ "c", CAIRN_F_EXISTS, 1, NULL, true },
+		{ "c", CAIRN_F_EXISTS, 0, NULL, false },
+		{ "none", CAIRN_F_EXISTS, 0, NULL, true },
+		{ "c", CAIRN_F_REVISION, revision, NULL, true },
+		{ "c", CAIRN_F_REVISION, revision - 1, NULL, false },
+		{ "none", CAIRN_F_REVISION, 0, NULL, true },
+		{ "none", CAIRN_F_REVISION, revision, NULL, false },
+		{ "c", CAIRN_F_VALUE, 0, "one", true },
+		{ "c", CAIRN_F_VALUE, 0, "two", false },
+		{ "none", CAIRN_F_VALUE, 0, "one", false },
+		{ "c", CAIRN_F_FILE_ID, id, NULL, true },
+		{ "c", CAIRN_F_FILE_ID, id + 1, NULL, false },
+		{ "none", CAIRN_F_FILE_ID, 0, NULL, true },
+		{ "c", CAIRN_F_VERSION, 2, NULL, true },
+		{ "c", CAIRN_F_VERSION, 1, NULL, false },
+		{ "c", CAIRN_F_DATA_VERSION, 2, NULL, true },
+		{ "c", CAIRN_F_DATA_VERSION, 3, NULL, false },
+		{ "cd/", CAIRN_F_EMPTY, 1, NULL, true }, /* its marker does not count */
+		{ "cd/", CAIRN_F_EMPTY, 0, NULL, false },
+		{ "ce/", CAIRN_F_EMPTY, 1, NULL, false },
+		{ "ce/", CAIRN_F_EMPTY, 0, NULL, true },
+		{ "cn/", CAIRN_F_EMPTY, 1, NULL, true },
+		{ "ce", CAIRN_F_EMPTY, 0, NULL, true }, /* any bytes, not a folder */
+		{ "c/x/y", CAIRN_F_NO_ANCESTOR, 1, NULL, false },
+		{ "ce/x/y", CAIRN_F_NO_ANCESTOR, 1, NULL, false },
+		{ "ce/y", CAIRN_F_NO_ANCESTOR, 1, NULL, true },
+	};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		wrong += under(h, &all[i], NULL) != all[i].holds;
+		wrong += under(h, &all[0], &all[i]) != all[i].holds;
+		wrong += under(h, &all[1], &all[i]);
+		n++;
+	}
+	is_int(wrong, 0, "%u conditions hold where they should, and all of them must", n);
+}
+
+/* One letter for each result: + done, - skipped or failed. */
+static const char *outcome(struct house *h, char text[16])
+{
+	struct cairn_slice fields = house_fields(h), row;
+	unsigned field;
+	size_t n = 0;
+
+	while (cairn_field_next(&fields, &field, &row) == 0 && field)
+		if (field == CAIRN_F_RESULT && n < 15)
+			text[n++] = cairn_field_bool(row, CAIRN_F_SUCCEEDED, false) ? '+' : '-';
+	text[n] = 0;
+	return text;
+}
+
+/* A put of KEY inside a transaction, only if it is absent where ONCE. */
+static void then_put(struct house *h, const char *key, bool once)
+{
+	size_t op = cairn_msg_open_op(&h->command, CAIRN_F_THEN, CAIRN_OP_PUT);
+
+	cairn_msg_text(&h->command, CAIRN_F_KEY, key);
+	cairn_msg_text(&h->command, CAIRN_F_VALUE, "v");
+	if (once)
+		add_condition(h, &(struct condition){ key, CAIRN_F_EXISTS, 0, NULL, true });
+	cairn_msg_close(&h->command, op);
+}
+
+static void then_delete(struct house *h, const char *key)
+{
+	size_t op = cairn_msg_open_op(&h->command, CAIRN_F_THEN, CAIRN_OP_DELETE);
+
+	cairn_msg_text(&h->command, CAIRN_F_KEY, key);
+	cairn_msg_close(&h->command, op);
+}
+
+static void each_for_itself(struct house *h)
+{
+	uint64_t revision;
+	char text[16];
+
+	house_put(h, "e/1", "was there");
+	revision = cairn_field_u64(house_fields(h), CAIRN_F_REVISION, 0);
+	house_start(h, CAIRN_OP_TXN);
+	then_put(h, "e/1", true);
+	then_put(h, "e/2", true);
+	then_put(h, "e/2", true);
+	is_int(house_apply(h), 0, "operations with conditions of their own are no error where these fail");
+	is_str(outcome(h, text), "-+-", "they are skipped, and their results say so");
+	is_str(house_value(h, "e/1"), "was there", "nothing of them is done");
+	is_str(house_value(h, "e/2"), "v", "and the others are");
+	house_start(h, CAIRN_OP_TXN);
+	cairn_msg_bool(&h->command, CAIRN_F_EACH, true);
+	then_put(h, "e/3", false);
+	then_delete(h, "e/nothing");
+	then_put(h, "e/1", true);
+	then_delete(h, "e/1");
+	is_int(house_apply(h), 0, "with each an operation's error is not the transaction's");
+	is_str(outcome(h, text), "+--+", "its result says so");
+	is_int(cairn_field_u64(house_fields(h), CAIRN_F_REVISION, 0), revision + 2,
+	       "all of it is one revision");
+	is_str(house_value(h, "e/1"), "not-found", "what could be done is done");
+	house_start(h, CAIRN_OP_TXN);
+	then_put(h, "e/4", false);
+	then_put(h, "e/2", true);
+	then_delete(h, "e/nothing");
+	is_int(house_apply(h), CAIRN_E_NOT_FOUND, "without each it is");
+	is_str(house_value(h, "e/4"), "not-found", "and nothing is done");
+	house_start(h, CAIRN_OP_TXN);
+	cairn_msg_bool(&h->command, CAIRN_F_EACH, true);
+	then_delete(h, "e/nothing");
+	then_put(h, "e/2", true);
+	is_int(house_apply(h), 0, "a transaction of which nothing could be done is no error with each");
+	is_int(cairn_field_u64(house_fields(h), CAIRN_F_REVISION, 0), revision + 2, "and takes no revision");
+	is_int(store_check_rows(h->store, &h->error), 0, "the rows agree");
+}
+
 static void folders(struct house *h)
 {
 	struct cairn_slice row, attributes;
@@ -624,6 +790,8 @@ static void run(const char *engine)
 	long_values(&h);
 	uploads_end(&h);
 	guards(&h);
+	conditions(&h);
+	each_for_itself(&h);
 	fences(&h);
 	folders(&h);
 	limits(&h);

@@ -90,23 +90,27 @@ static void key_and(struct house *h, const char *key, unsigned field, const char
 		cairn_msg_text(&h->command, field, text);
 }
 
-#define STEPS 16
-#define RECLAIM 15 /* the last step is no command */
+#define STEPS 21
+#define RECLAIM 20 /* the last step is no command */
 
 /* Step N of the scene: one command of each kind that touches many rows. */
 static void make_step(struct house *h, unsigned n)
 {
-	static const unsigned ops[STEPS] = { CAIRN_OP_PUT,           CAIRN_OP_PUT,    CAIRN_OP_STAGE,
-					     CAIRN_OP_STAGE,         CAIRN_OP_PUT,    CAIRN_OP_APPEND,
-					     CAIRN_OP_COPY,          CAIRN_OP_PATCH,  CAIRN_OP_PUT,
-					     CAIRN_OP_MOVE_PREFIX,   CAIRN_OP_DELETE, CAIRN_OP_DELETE_PREFIX,
-					     CAIRN_OP_REVERT_PREFIX, CAIRN_OP_PURGE,  CAIRN_OP_CONFIGURE };
+	static const unsigned ops[STEPS] = {
+		CAIRN_OP_PUT,           CAIRN_OP_PUT,         CAIRN_OP_STAGE,   CAIRN_OP_STAGE,
+		CAIRN_OP_PUT,           CAIRN_OP_APPEND,      CAIRN_OP_COPY,    CAIRN_OP_PATCH,
+		CAIRN_OP_PUT,           CAIRN_OP_MOVE_PREFIX, CAIRN_OP_DELETE,  CAIRN_OP_DELETE_PREFIX,
+		CAIRN_OP_REVERT_PREFIX, CAIRN_OP_PURGE,       CAIRN_OP_PUT,     CAIRN_OP_STAGE,
+		CAIRN_OP_PATCH,         CAIRN_OP_STAGE,       CAIRN_OP_UNSTAGE, CAIRN_OP_CONFIGURE
+	};
+	size_t mark;
 
 	cairn_msg_start(&h->command, ops[n]);
-	cairn_msg_u64(&h->command, CAIRN_F_TIME, 1000 + n);
+	cairn_msg_u64(&h->command, CAIRN_F_TIME, 1000 + n + (n < 18 ? 0 : STORE_UPLOAD_NS));
 	if (n % 2) {
 		cairn_msg_bytes(&h->command, CAIRN_F_CLIENT, cairn_str("a careful client"));
 		cairn_msg_u64(&h->command, CAIRN_F_SEQUENCE, n);
+		cairn_msg_u64(&h->command, CAIRN_F_BORN, n);
 	}
 	switch (n) {
 	case 2:
@@ -146,7 +150,25 @@ static void make_step(struct house *h, unsigned n)
 	case 13:
 		key_and(h, "a/short", 0, NULL);
 		break;
-	case 14:
+	case 15:
+	case 17:
+		cairn_msg_bytes(&h->command, CAIRN_F_UPLOAD, cairn_str("one more upload."));
+		memset(cairn_msg_room(&h->command, CAIRN_F_VALUE, STORE_CHUNK), 'w', STORE_CHUNK);
+		break;
+	case 16:
+		key_and(h, "a/short", 0, NULL);
+		cairn_msg_bytes(&h->command, CAIRN_F_UPLOAD, cairn_str("one more upload."));
+		mark = cairn_msg_open(&h->command, CAIRN_F_EXTENT);
+		cairn_msg_u64(&h->command, CAIRN_F_OFFSET, 200000);
+		cairn_msg_close(&h->command, mark);
+		mark = cairn_msg_open(&h->command, CAIRN_F_EXTENT);
+		cairn_msg_u64(&h->command, CAIRN_F_OFFSET, 100000);
+		cairn_msg_u64(&h->command, CAIRN_F_LENGTH, 150000);
+		cairn_msg_close(&h->command, mark);
+		break;
+	case 18: /* what has expired */
+		break;
+	case 19:
 		cairn_msg_text(&h->command, CAIRN_F_NAME, "history");
 		cairn_msg_text(&h->command, CAIRN_F_AMOUNT, "0");
 		break;

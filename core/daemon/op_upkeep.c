@@ -1,6 +1,7 @@
 /*
- * check, compact and flush: what takes as long as a volume is large. A worker does it; meanwhile the volume
- * serves on (while it is compacted: reads only). A check tells twice a second how far it is.
+ * check, compact, flush and convert: what takes as long as a volume is large. A worker does it; meanwhile the
+ * volume serves on (while it is compacted: reads only). Check and convert tell twice a second how far they
+ * are.
  */
 #include <stddef.h>
 #include <stdio.h>
@@ -212,4 +213,79 @@ void op_flush(struct call *c)
 	v->arg = c;
 	v->done = flushed;
 	volume_flush(v);
+}
+
+/* --- convert --- */
+
+struct conversion {
+	struct volume_change *v;
+	struct loop_timer *tick;
+};
+
+static void converted(struct volume_change *v)
+{
+	struct call *c = v->arg;
+	struct conversion *k = c->priv;
+
+	c->error = v->error;
+	cairn_msg_start(&c->answer, 0);
+	if (c->error.code == CAIRN_OK) {
+		cairn_msg_text(&c->answer, CAIRN_F_NAME, v->name);
+		cairn_msg_text(&c->answer, CAIRN_F_ENGINE, v->engine);
+		cairn_msg_u64(&c->answer, CAIRN_F_COUNT, v->progress.rows);
+		cairn_msg_u64(&c->answer, CAIRN_F_REVISION, v->revision);
+	}
+	loop_timer_free(k->tick);
+	volume_change_free(v);
+	free(k);
+	call_done(c);
+}
+
+static void convert_resume(struct call *c)
+{
+	struct conversion *k = c->priv;
+
+	if (c->cancelled)
+		k->v->progress.stop = true;
+	else
+		loop_timer_set(k->tick, TELL_MS);
+}
+
+static void convert_tell(void *arg)
+{
+	struct call *c = arg;
+	struct conversion *k = c->priv;
+
+	if (c->cancelled) {
+		k->v->progress.stop = true;
+		return;
+	}
+	cairn_msg_start(&c->answer, 0);
+	cairn_msg_u64(&c->answer, CAIRN_F_COUNT, k->v->progress.rows);
+	cairn_msg_u64(&c->answer, CAIRN_F_LENGTH, k->v->progress.bytes);
+	if (c->event(c))
+		loop_timer_set(k->tick, TELL_MS);
+}
+
+void op_convert(struct call *c)
+{
+	struct volume_change *v = volume_change_of(c);
+	struct conversion *k;
+
+	if (!v)
+		return;
+	k = calloc(1, sizeof(*k));
+	if (!k || !c->keep(c) || loop_timer_new(c->loop, convert_tell, c, &k->tick) < 0) {
+		free(k);
+		volume_change_free(v);
+		call_fail(c, CAIRN_E_INTERNAL, "out of memory");
+		return;
+	}
+	k->v = v;
+	c->priv = k;
+	c->resume = convert_resume;
+	v->arg = c;
+	v->done = converted;
+	loop_timer_set(k->tick, TELL_MS);
+	volume_convert(v);
 }

@@ -74,6 +74,7 @@ ARGUMENTS(LOG_LEVEL, A(MODULE), A(LEVEL));
 ARGUMENTS(DIGEST, );
 ARGUMENTS(JOURNAL, );
 ARGUMENTS(FLUSH, R(NAME));
+ARGUMENTS(CONVERT, R(NAME), R(ENGINE), A(PARAMETER));
 ARGUMENTS(CHECK, );
 ARGUMENTS(COMPACT, );
 ARGUMENTS(SNAPSHOT_SAVE, A(PLAIN));
@@ -125,6 +126,7 @@ static const struct operation rows[CAIRN_OPERATION_COUNT] = {
 	ROW(DIGEST, op_digest, true, false),
 	ROW(JOURNAL, op_journal, false, false),
 	ROW(FLUSH, op_flush, false, false),
+	ROW(CONVERT, op_convert, false, false),
 	ROW(CHECK, op_check, true, false),
 	ROW(COMPACT, op_compact, true, false),
 	ROW(SNAPSHOT_SAVE, op_snapshot_save, true, false),

@@ -120,6 +120,7 @@ void op_watch(struct call *c);
 void op_check(struct call *c);
 void op_compact(struct call *c);
 void op_flush(struct call *c);
+void op_convert(struct call *c);
 /* op_journal.c: */
 void op_journal(struct call *c);
 /* op_snapshot.c: */

@@ -119,6 +119,8 @@ struct shard {
 	bool upkeep_due; /* the engine may have work to do */
 	bool reclaim;    /* history may have rows to remove */
 	struct store_command commands[APPLY_MAX];
+	shard_tap_fn *tap; /* of the holder of the apply flag, as its argument; NULL: there is none */
+	void *tap_arg;
 
 	_Atomic enum cairn_code stopped; /* code of REASON; 0 while the shard is healthy */
 	struct cairn_error reason;       /* written once, before STOPPED is */
@@ -188,6 +190,12 @@ static void stop(struct shard *s, const struct cairn_error *error)
 		store_feed_end(s->store, &s->reason, NULL);
 	if (s->on_stop)
 		s->on_stop(s->on_stop_arg);
+}
+
+void shard_tap(struct shard *s, shard_tap_fn *fn, void *arg)
+{
+	s->tap = fn;
+	s->tap_arg = arg;
 }
 
 void shard_retire(struct shard *s, const struct cairn_error *why)
@@ -491,6 +499,15 @@ static enum cairn_code apply_commands(struct shard *s, struct shard_write *batch
 	return store_apply(s->store, s->commands, n, s->sync && !s->journal, error);
 }
 
+static size_t batch_count(const struct shard_write *batch)
+{
+	size_t n = 0;
+
+	for (; batch; batch = batch->next)
+		n++;
+	return n;
+}
+
 /* BATCH is in: answer it. */
 static void complete_batch(struct shard *s, struct shard_write *batch)
 {
@@ -539,6 +556,8 @@ static void apply_batch(struct shard *s, struct shard_write *batch)
 	} else {
 		if (s->full.code && !s->no_room)
 			note_full(s, NULL);
+		if (s->tap)
+			s->tap(s->tap_arg, s->commands, batch_count(batch));
 		complete_batch(s, batch);
 		if (store_due_ns(s->store) < s->due_ns) {
 			s->due_ns = 0;

@@ -53,6 +53,12 @@ struct shard_job {
  * The caller holds the volume until then.
  */
 void shard_exclusive(struct shard *s, struct shard_job *job);
+/*
+ * From within such a job: give the commands of each batch that is in from now on to FN, in the thread that
+ * applies and before they are answered. NULL ends it.
+ */
+typedef void shard_tap_fn(void *arg, const struct store_command *commands, size_t count);
+void shard_tap(struct shard *s, shard_tap_fn *fn, void *arg);
 /* From within such a job: another shard has taken the place of S. What was not applied by now did not happen,
  * for the reason WHY; S is closed by its owner. */
 void shard_retire(struct shard *s, const struct cairn_error *why);

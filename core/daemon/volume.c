@@ -4,7 +4,8 @@
  *
  * The rest of volume.h: volume_start.c opens and closes all, volume_row.c has the rows of the system volume,
  * volume_folder.c the folders, volume_parameters.c what a volume is opened with; volume_change.c makes and
- * drops, volume_flush.c empties and restores, volume_retry.c goes on after a full disk.
+ * drops, volume_flush.c empties and restores, volume_convert.c moves to another engine, volume_retry.c goes
+ * on after a full disk.
  *
  * Threads: the table and the refusals are under one lock, held for a few instructions. Folders and engines
  * are opened and removed by workers; rows are written through the system volume's shard.

@@ -6,6 +6,7 @@
 #ifndef VOLUME_H
 #define VOLUME_H
 
+#include "convert.h"
 #include "pool.h"
 #include "shard.h"
 
@@ -87,12 +88,17 @@ struct volume_change {
 	struct engine engine_new;    /* and its engine, until it is open */
 	struct shard_job job;
 	uint64_t revision; /* out, of a flush: that of the empty volume */
+	struct store_convert *convert;
+	struct store_convert_progress progress; /* of a conversion; the caller may look and set stop */
+	struct store_settings settings;
 };
 /* In the thread of the node's loop. */
 void volume_create(struct volume_change *c);
 /* Remove all keys at once: an empty engine takes the place of the old one between two commands. */
 void volume_flush(struct volume_change *c);
 void volume_drop(struct volume_change *c);
+/* Move the volume to C->engine with C->parameters, while it serves. In the thread of the node's loop. */
+void volume_convert(struct volume_change *c);
 
 /*
  * The same as volume_create, with an engine that is filled before anybody sees it. volume_begin takes the

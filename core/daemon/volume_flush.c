@@ -86,8 +86,7 @@ static void flush_opened(struct loop_task *t)
 	}
 }
 
-/* Both: the new shard is open, and what the old one has not applied by now did not happen. */
-static void retire(struct volume_change *c, struct shard *s, const char *what, bool flush)
+void volume_retire(struct volume_change *c, struct shard *s, const char *what, bool flush)
 {
 	struct cairn_error why, gone;
 	struct store_facts facts;
@@ -116,7 +115,7 @@ static void flush_now(struct shard_job *job, struct shard *s)
 	if (!code)
 		code = volume_open_shard(c->instead, false, &c->engine_new, &c->error);
 	if (!code)
-		retire(c, s, "flushed", true);
+		volume_retire(c, s, "flushed", true);
 	c->error.code = code;
 	c->back.run = flush_opened;
 	loop_post(c->node->loop, &c->back);
@@ -138,7 +137,7 @@ void volume_refill_now(struct shard_job *job, struct shard *s)
 		engine_close(c->engine_ready);
 	c->engine_ready->handle = NULL;
 	if (!code)
-		retire(c, s, "restored", false);
+		volume_retire(c, s, "restored", false);
 	c->error.code = code;
 	c->back.run = flush_opened;
 	loop_post(c->node->loop, &c->back);

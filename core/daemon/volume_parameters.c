@@ -73,6 +73,18 @@ static bool is_own(const char *text)
 	return false;
 }
 
+bool volume_inherit_parameters(struct volume *n, const struct volume *v, const struct volume_change *c)
+{
+	bool good = true;
+
+	for (size_t i = 0; good && i < v->parameter_count; i++)
+		if (is_own(v->parameters[i]))
+			good = volume_add_parameter(n, v->parameters[i], strlen(v->parameters[i]));
+	for (size_t i = 0; good && i < c->parameter_count; i++)
+		good = volume_add_parameter(n, c->parameters[i], strlen(c->parameters[i]));
+	return good;
+}
+
 static enum cairn_code first_settings(const struct cairn_value *own, struct store_settings *s,
 				      struct cairn_error *error)
 {

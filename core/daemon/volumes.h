@@ -47,6 +47,8 @@ bool volume_add_parameter(struct volume *v, const char *text, size_t len);
 /* The parameters of a new volume: the settings (WITH_ENGINE: those of the engine, too), then what was asked
  * for. False without memory. */
 bool volume_collect_parameters(struct volume *v, const struct volume_change *c, bool with_engine);
+/* Give N the parameters of V that are the volume's own, then those of C. False without memory. */
+bool volume_inherit_parameters(struct volume *n, const struct volume *v, const struct volume_change *c);
 /* Open V's shard. DURABLE: refuse an engine that is not. READY is an engine that is open already, or NULL. */
 enum cairn_code volume_open_shard(struct volume *v, bool durable, struct engine *ready,
 				  struct cairn_error *error);
@@ -93,6 +95,9 @@ void volume_shard_stopped(void *arg);
 /* volume_flush.c */
 /* Nothing came of C before the old shard was retired: it serves on. Calls DONE. */
 void volume_flush_failed(struct volume_change *c);
+/* From within an exclusive job: the shard of C->instead is open, and what S has not applied by now did not
+ * happen. WHAT becomes of the volume; FLUSH: its keys are gone. */
+void volume_retire(struct volume_change *c, struct shard *s, const char *what, bool flush);
 /* The volume is restored: in a worker, while nothing is applied, the engine that was filled takes its place.
  */
 void volume_refill_now(struct shard_job *job, struct shard *s);

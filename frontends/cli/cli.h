@@ -362,6 +362,7 @@ VERB(journal_list);
 VERB(journal_check);
 VERB(journal_dump);
 VERB(volume_flush);
+VERB(volume_convert);
 VERB(repair);
 VERB(export);
 VERB(import);

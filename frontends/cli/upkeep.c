@@ -1,10 +1,12 @@
 /*
- * check and compact: one request each, that may take long. On a data folder without its daemon check and
- * repair are the daemon's own work, since it has the engines: this starts cairnd with the option of that
- * name.
+ * check, compact, flush and convert: one request each, that may take long. On a data folder without its
+ * daemon check and repair are the daemon's own work, since it has the engines: this starts cairnd with the
+ * option of that name.
  */
 #include <errno.h>
+#include <limits.h>
 #include <spawn.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "cli.h"
@@ -152,6 +154,45 @@ VERB(volume_flush)
 	else if (code == CAIRN_OK)
 		out_line("revision %llu: %s is empty",
 			 (unsigned long long)cairn_field_u64(r.fields, CAIRN_F_REVISION, 0), name);
+	cairn_reply_free(&r);
+	return code;
+}
+
+VERB(volume_convert)
+{
+	const char *name = a->operand[0].text, *engine = argument(a, "engine");
+	struct cairn_msg m = { 0 };
+	struct cairn_reply r = { 0 };
+	struct progress progress;
+	char path[PATH_MAX];
+	enum cairn_code code;
+
+	if (!engine)
+		return cairn_fail(&c->error, CAIRN_E_INVALID,
+				  "to which engine? cairn volume convert --engine NAME %s", name);
+	/* The daemon has another working folder than ours. */
+	if (*engine != '/' && strchr(engine, '/') && realpath(engine, path))
+		engine = path;
+	cairn_msg_start(&m, CAIRN_OP_CONVERT);
+	cairn_msg_text(&m, CAIRN_F_NAME, name);
+	cairn_msg_text(&m, CAIRN_F_ENGINE, engine);
+	for (size_t i = 1; i < a->count; i++) {
+		size_t mark = cairn_msg_open(&m, CAIRN_F_PARAMETER);
+
+		cairn_msg_text(&m, CAIRN_F_SETTING, a->operand[i].text);
+		cairn_msg_close(&m, mark);
+	}
+	if (!c->timeout_ms)
+		cairn_msg_u64(&m, CAIRN_F_TIMEOUT_MS, 0);
+	progress_begin(&progress, c, "moved", 0);
+	code = call_stream(c, &m, check_event, &progress, &r);
+	progress_end(&progress);
+	if (code == CAIRN_OK && c->format == FORMAT_JSON)
+		out_json(c, r.fields);
+	else if (code == CAIRN_OK)
+		out_line("%s stands on engine %s now: %llu rows moved, revision %llu", name, engine,
+			 (unsigned long long)cairn_field_u64(r.fields, CAIRN_F_COUNT, 0),
+			 (unsigned long long)cairn_field_u64(r.fields, CAIRN_F_REVISION, 0));
 	cairn_reply_free(&r);
 	return code;
 }

@@ -120,6 +120,11 @@ static const struct option create_options[] = {
 	{ 0 },
 };
 
+static const struct option convert_options[] = {
+	{ "engine", 0, "NAME", "its new storage engine, or the path of one (./engine.so)" },
+	{ 0 },
+};
+
 static const struct option flush_options[] = {
 	{ "yes", 'y', NULL, "do not ask" },
 	{ 0 },
@@ -246,6 +251,22 @@ static const struct verb volume_verbs[] = {
 	  .least = 1,
 	  .most = -1,
 	  .run = verb_volume_create },
+	{ .name = "convert",
+	  .aliases = "",
+	  .group = "",
+	  .synopsis = "NAME [PARAMETER=VALUE]...",
+	  .help = "move a volume to another engine while it serves",
+	  .page = "Parameters are those of the new engine; sync, history and the like stay as they are. The "
+		  "digest "
+		  "of both is compared before the new one is used. Interrupted or refused, the volume stays "
+		  "as it "
+		  "was. Writes under way at the end wait a moment, or are told that they did not happen.\n\n"
+		  "  cairn volume convert --engine lmdb photos map-size-max=64G",
+	  .options = convert_options,
+	  .least = 1,
+	  .most = -1,
+	  .operands = { OPERAND_VOLUME },
+	  .run = verb_volume_convert },
 	{ .name = "flush",
 	  .aliases = "",
 	  .group = "",

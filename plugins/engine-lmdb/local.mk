@@ -14,4 +14,4 @@ check_PROGRAMS += t/unit/u-lmdb
 TESTS += t/unit/u-lmdb
 t_unit_u_lmdb_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_lmdb_LDADD = libloader.la libbase.la
-BATS += t/2300-lmdb.bats
+BATS += t/2300-lmdb.bats t/2400-convert.bats

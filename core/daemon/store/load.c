@@ -344,7 +344,13 @@ enum cairn_code load_row(struct store_load *l, struct cairn_slice key, struct ca
 {
 	row_fn *fn = by_tag[*(const unsigned char *)key.data];
 	enum cairn_code code = CAIRN_OK;
+	char text[KEY_TEXT];
 
+	if (l->engine->ops.key_max && key.len > l->engine->ops.key_max)
+		return cairn_fail(l->error, CAIRN_E_UNSUPPORTED,
+				  "the key '%s' has %zu bytes, and engine %s takes at most %u",
+				  key_text(cairn_slice((const char *)key.data + 1, key.len - 1), text),
+				  key.len - 1, l->engine->ops.name, l->engine->ops.key_max - 1);
 	if (!fn || key.len > sizeof(l->last))
 		return cairn_fail(l->error, CAIRN_E_UNSUPPORTED,
 				  "the stream has rows that this release does not know, before byte %llu",
@@ -381,6 +387,8 @@ static enum cairn_code take_facts(struct store_load *l, struct cairn_slice field
 				  META_FORMAT);
 	if (e < 0)
 		return cairn_fail(l->error, CAIRN_E_CORRUPT, "the first block of the stream says nothing");
+	if (l->key_most && l->meta.key_max > l->key_most)
+		l->meta.key_max = l->key_most;
 	if (ops->key_max && l->meta.key_max + 1 > ops->key_max)
 		return cairn_fail(l->error, CAIRN_E_UNSUPPORTED,
 				  "the engine %s takes keys of at most %u bytes, and those of the stream may "

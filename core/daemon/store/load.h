@@ -16,6 +16,7 @@ struct store_load {
 	struct stream_reader frame;
 	bool checksums;       /* rows end with one in this engine */
 	bool begun;           /* the facts have been read */
+	uint64_t key_most;    /* the store's key-max becomes this where it is more; 0: then it is refused */
 	struct meta meta;     /* of the stream */
 	struct pending batch; /* rows that are not in the engine yet */
 	size_t batch_bytes;

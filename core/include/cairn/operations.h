@@ -61,6 +61,7 @@ enum cairn_permission {
 	X(52, LOG_LEVEL, "log-level", "", ADMIN, "show or change how much a module logs") \
 	X(53, DIGEST, "digest", "", READ, "digest of a volume's visible state") \
 	X(54, JOURNAL, "journal", "", READ, "what the node's journal keeps, and for which volumes") \
+	X(56, CONVERT, "convert", "", ADMIN, "move a volume to another engine while it serves") \
 	X(58, SNAPSHOT_SAVE, "snapshot-save", "", READ, "all of a volume as a stream of bytes") \
 	X(59, SNAPSHOT_RESTORE, "snapshot-restore", "", ADMIN, \
 	  "make a volume from such a stream, piece by piece") \

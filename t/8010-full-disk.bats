@@ -31,7 +31,7 @@ ask() { nc -U -N -w 10 "$disk/socket" | tail -n +2; }
 op() { printf '{"id":1,"op":"%s","args":{%s}}\n' "$1" "$2" | ask; }
 fail() { echo "$*"; cat "$disk/log"; exit 1; }
 mkfifo "$disk/ready"
-cairnd -d "$disk/data" -s "$disk/socket" -e leveldb -o "volume.parameters=min-free=$2" --exit-with-parent --ready-fd 9 \
+cairnd -d "$disk/data" -s "$disk/socket" -e leveldb -o "volume.parameters=min-free=$2" "${@:5}" --exit-with-parent --ready-fd 9 \
   9>"$disk/ready" 2>"$disk/log" &
 read -r _ <"$disk/ready" || fail "no start"
 "$1" write "unix:$disk/socket" 0 10000 >"$cairn_root/acked" 2>/dev/null &
@@ -60,7 +60,55 @@ END
   inside unshare bash "$cairn_root/script" "$load" 32M full 48
 }
 
-@test "no room in the middle of a write: the volume stops, and is opened again when there is room" {
+@test "no room in the middle of an engine's write: the volume stops, and is opened again when there is room" {
   script >"$cairn_root/script"
-  inside unshare bash "$cairn_root/script" "$load" 0 unavailable 58
+  inside unshare bash "$cairn_root/script" "$load" 0 unavailable 58 -o volume.through=yes
+}
+
+# The disk is full to the last byte, and not by cairn: nothing but the reserve of the journal is left.
+wholly() {
+  cat <<'END'
+ask() { nc -U -N -w 20 "$disk/socket" | tail -n +2; }
+op() { printf '{"id":1,"op":"%s","args":{%s}}\n' "$1" "$2" | ask; }
+fail() { echo "$*"; cat "$disk/log"; exit 1; }
+mkfifo "$disk/ready"
+cairnd -d "$disk/data" -s "$disk/socket" -e leveldb -o "volume.parameters=min-free=4M" -o journal.segment=4M --exit-with-parent \
+  --ready-fd 9 9>"$disk/ready" 2>"$disk/log" &
+daemon=$!
+read -r _ <"$disk/ready" || fail "no start"
+for i in {1..3000}; do printf '{"id":1,"op":"put","args":{"key":"k/%d","value":"%0500d"}}\n' "$i" "$i"; done | ask >/dev/null
+until [ -e "$disk/data/journal/reserve" ]; do :; done
+dd if=/dev/zero of="$disk/filler" bs=64K 2>/dev/null
+dd if=/dev/zero of="$disk/filler2" bs=512 2>/dev/null
+for i in $(seq 300); do # what the journal has zeroed ahead still takes some
+  answer=$(for n in {1..50}; do printf '{"id":1,"op":"put","args":{"key":"more","value":"%05000d"}}\n' "$i"; done | ask | tail -n 1)
+  [[ "$answer" == *'"ok"'* ]] || break
+done
+[[ "$answer" == *'"error":{"code":"full"'* ]] || fail "while full: $answer"
+for i in {1..2000}; do printf '{"id":1,"op":"del","args":{"key":"k/%d"}}\n' "$i"; done | ask >"$disk.answers"
+[ "$(grep -c '"ok"' "$disk.answers")" -eq 2000 ] || fail "deletes while full: $(grep -v '"ok"' "$disk.answers" | head -n 2)"
+answer=$(op purge '"prefix":"k/1"')
+[[ "$answer" == *'"ok"'* ]] || fail "purge while full: $answer"
+[[ "$(op get '"key":"k/2500"')" == *'"ok"'* ]] || fail "no read while full"
+rm "$disk/filler" "$disk/filler2"
+for _ in $(seq 300); do # at most a minute
+  answer=$(op put '"key":"more","value":"x"')
+  [[ "$answer" != *'"ok"'* ]] || break
+  read -rt 0.2 _ <>"$disk/ready"
+done
+[[ "$answer" == *'"ok"'* ]] || fail "with room again: $answer"
+kill -9 "$daemon"
+wait "$daemon"
+cairnd -d "$disk/data" -s "$disk/socket" -e leveldb --exit-with-parent --ready-fd 9 9>"$disk/ready" 2>>"$disk/log" &
+daemon=$!
+read -r _ <"$disk/ready" || fail "no second start"
+[[ "$(op get '"key":"k/2000"')" == *not-found* && "$(op get '"key":"k/2001"')" == *'"ok"'* && "$(op check '')" == *'"ok"'* ]] || fail "not as it was"
+kill "$daemon"
+wait "$daemon"
+END
+}
+
+@test "a disk that is wholly full: 'full', deletes and purge still work, and all of it lasts" {
+  wholly >"$cairn_root/script"
+  inside unshare timeout 200 bash "$cairn_root/script"
 }

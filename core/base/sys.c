@@ -77,6 +77,11 @@ static int real_ftruncate(int fd, off_t len)
 	RETRY(int, ftruncate(fd, len));
 }
 
+static int real_allocate(int fd, off_t len)
+{
+	RETRY(int, fallocate(fd, 0, 0, len));
+}
+
 /* On Linux the descriptor is free also where close fails. */
 static int real_close(int fd)
 {
@@ -123,6 +128,7 @@ const struct sys sys_real = {
 	.renameat = real_renameat,
 	.unlinkat = real_unlinkat,
 	.ftruncate = real_ftruncate,
+	.allocate = real_allocate,
 	.close = real_close,
 	.size = real_size,
 	.list = real_list,

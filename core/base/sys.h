@@ -21,6 +21,7 @@ struct sys {
 	int (*renameat)(int from, const char *a, int to, const char *b);
 	int (*unlinkat)(int dirfd, const char *name, int flags);
 	int (*ftruncate)(int fd, off_t len);
+	int (*allocate)(int fd, off_t len); /* room on the disk for so many bytes */
 	int (*close)(int fd);
 	off_t (*size)(int fd); /* of a file in bytes */
 	/* Call FN for each name in the folder DIRFD but "." and ".."; not 0 ends it with that result. */

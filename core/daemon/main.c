@@ -401,6 +401,8 @@ static enum cairn_code open_journal(struct daemon *d, struct cairn_error *error)
 			    &notice, error);
 	if (notice.message[0])
 		log_warn(d->log, LOG_DAEMON, notice.message);
+	if (!code)
+		journal_reserve(d->node.journal);
 	return code;
 }
 

@@ -1153,7 +1153,7 @@ static bool propose(struct shard *s, struct shard_write *w, uint64_t now, struct
 		refuse(w, &error);
 		return false;
 	}
-	if (s->no_room && !frees(w)) {
+	if ((s->no_room || (s->journal && journal_is_short(s->node->journal))) && !frees(w)) {
 		cairn_fail(
 			&error, CAIRN_E_FULL,
 			"volume %s on node %s takes no writes, and this one did not happen: the disk is full",

@@ -35,6 +35,8 @@ static void tick(void *arg)
 
 	volumes_each(n, tick_one, &wait);
 	tick_one(&wait, n->volumes->system);
+	if (n->journal)
+		journal_reserve(n->journal);
 	loop_timer_set(n->volumes->tick, wait / 1000000 + 1);
 }
 

@@ -13,6 +13,7 @@
 
 #define NAME_SEGMENT "%016llx.seg"
 #define NAME_SPARE "spare-%016llx"
+#define NAME_RESERVE "reserve"
 #define NAME_ROOM 32
 #define SPARES_MAX 2            /* files kept for later */
 #define AHEAD_MAX (4u << 20)    /* most bytes zeroed ahead of the writer */
@@ -77,6 +78,9 @@ struct journal {
 	bool writing;            /* somebody has the writer's lines: the writer, or journal_append_now */
 	uint64_t written_ns;     /* when something was written last */
 	uint64_t pace_ns;        /* what a sync has taken lately */
+	bool reserve;            /* is wanted: the janitor makes it */
+	bool reserved;           /* it is there */
+	_Atomic bool is_short;   /* it is not, for want of room */
 	bool zeroing;            /* the janitor writes zeros into the current segment */
 	bool no_ahead;           /* and gave up on it */
 	struct cairn_error dead; /* code not 0: a sync has failed, nothing goes on */
@@ -126,6 +130,8 @@ struct scan_source segment_source(struct segment *s);
 int segment_begin(struct journal *j);
 /* Write all LEN bytes at AT. 0 or -errno; *WROTE says how many got there. */
 int segment_write(struct segment *s, const void *data, size_t len, uint64_t at, size_t *wrote);
+/* The disk is full: give up the reserve. False: it was used before. Without the lock. */
+bool segment_spend_reserve(struct journal *j);
 /* Under the lock: segments that nobody needs go to the retired ones. */
 void segments_retire(struct journal *j);
 void *segment_janitor(void *journal);

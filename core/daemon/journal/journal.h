@@ -80,6 +80,14 @@ void journal_append(struct journal *j, struct journal_request *r);
  */
 bool journal_append_now(struct journal *j, struct journal_request *r);
 
+/*
+ * See to it that the reserve is there: bytes of the disk that the journal takes when it finds no others. To
+ * be called once in a while, from any thread; a thread of the journal's does it.
+ */
+void journal_reserve(struct journal *j);
+/* Whether the reserve is used up, or could not be made: what makes no room should not be handed in. */
+bool journal_is_short(const struct journal *j);
+
 /* What is stored of a shard. FIRST > LAST: no entry. */
 struct journal_extent {
 	uint64_t first, last; /* indexes */

@@ -12,6 +12,7 @@
 #include "banned.h"
 
 #define ZEROS (64u << 10)
+#define RESERVE_PART 8 /* of a segment is kept in reserve */
 
 static const char *segment_name(uint64_t number, char name[NAME_ROOM])
 {
@@ -160,6 +161,60 @@ void segments_retire(struct journal *j)
 	}
 }
 
+/* ---- The reserve ---- */
+
+bool segment_spend_reserve(struct journal *j)
+{
+	bool had;
+
+	pthread_mutex_lock(&j->lock);
+	had = j->reserved;
+	j->reserved = false;
+	j->is_short = true;
+	pthread_mutex_unlock(&j->lock);
+	return had && sys->unlinkat(j->dir, NAME_RESERVE, 0) == 0;
+}
+
+void journal_reserve(struct journal *j)
+{
+	pthread_mutex_lock(&j->lock);
+	if (!j->reserved && !j->options.read_only) {
+		j->reserve = true;
+		pthread_cond_signal(&j->work);
+	}
+	pthread_mutex_unlock(&j->lock);
+}
+
+bool journal_is_short(const struct journal *j)
+{
+	return j->is_short;
+}
+
+/* In the janitor. Only where there is twice as much room, so that it is not used up again at once. */
+static void make_reserve(struct journal *j)
+{
+	off_t bytes = (off_t)(j->options.segment_bytes / RESERVE_PART);
+	int fd, e;
+
+	j->reserve = false;
+	pthread_mutex_unlock(&j->lock);
+	fd = sys->openat(j->dir, NAME_RESERVE, O_RDWR | O_CREAT, 0600);
+	e = fd < 0 ? fd : 0;
+	if (!e && sys->size(fd) != bytes) {
+		e = sys->allocate(fd, 2 * bytes);
+		if (!e)
+			e = sys->ftruncate(fd, bytes);
+	}
+	if (fd >= 0)
+		sys->close(fd);
+	if (fd >= 0 && e)
+		sys->unlinkat(j->dir, NAME_RESERVE, 0);
+	pthread_mutex_lock(&j->lock);
+	j->reserved = !e;
+	if (!e || e == -ENOSPC) /* other than this, the disk cannot set room apart */
+		j->is_short = e;
+}
+
 /* ---- The janitor, who holds the lock but while it works ---- */
 
 static int write_zeros(struct segment *s, uint64_t from, uint64_t to)
@@ -245,6 +300,8 @@ void *segment_janitor(void *journal)
 	for (;;) {
 		if (j->retired && !j->dead.code)
 			take_back(j);
+		else if (j->reserve && !j->closing && !j->dead.code)
+			make_reserve(j);
 		else if (wants_zeros(j) && !j->closing && !j->dead.code)
 			zero_ahead(j);
 		else if (j->closing)

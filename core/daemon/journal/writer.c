@@ -115,6 +115,8 @@ static int write_out(struct journal *j, struct batch *b, size_t *wrote)
 		j->current->zeroed = j->at + span; /* from here on the janitor keeps off */
 	pthread_mutex_unlock(&j->lock);
 	e = segment_write(j->current, b->data, span, j->at, wrote);
+	if (e == -ENOSPC && segment_spend_reserve(j))
+		e = segment_write(j->current, b->data, span, j->at, wrote);
 	if (e < 0)
 		return e;
 	pthread_mutex_lock(&j->lock);

@@ -51,6 +51,11 @@ static int real_lock(int fd)
 	RETRY(int, flock(fd, LOCK_EX | LOCK_NB));
 }
 
+static int real_writeback(int fd, off_t at, off_t len)
+{
+	RETRY(int, sync_file_range(fd, at, len, SYNC_FILE_RANGE_WRITE));
+}
+
 /* A failed sync is never repeated: the kernel may have dropped the pages. */
 static int real_fsync(int fd)
 {
@@ -123,6 +128,7 @@ const struct sys sys_real = {
 	.pread = real_pread,
 	.pread_cached = real_pread_cached,
 	.lock = real_lock,
+	.writeback = real_writeback,
 	.fsync = real_fsync,
 	.fdatasync = real_fdatasync,
 	.renameat = real_renameat,

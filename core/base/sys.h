@@ -16,6 +16,7 @@ struct sys {
 	/* The same for what is in memory: -EAGAIN instead of waiting for a disk. */
 	ssize_t (*pread_cached)(int fd, void *data, size_t len, off_t at);
 	int (*lock)(int fd); /* for this open file alone; -EWOULDBLOCK where somebody has it */
+	int (*writeback)(int fd, off_t at, off_t len); /* begin to put it on the disk; no promise */
 	int (*fsync)(int fd);
 	int (*fdatasync)(int fd);
 	int (*renameat)(int from, const char *a, int to, const char *b);

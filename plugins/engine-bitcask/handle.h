@@ -79,6 +79,7 @@ struct handle {
 	uint64_t durable;   /* newest sequence that is known to be on disk */
 	unsigned char *out; /* the batch that is being made */
 	size_t out_len, out_cap;
+	size_t sent;               /* bytes of it that were written already, those of its head not */
 	struct keydir_place *olds; /* what it makes worthless */
 	size_t old_count, old_cap;
 	struct cairn_error failed;          /* why there are no more writes */

@@ -11,7 +11,9 @@
 #include "sys.h"
 #include "banned.h"
 
-#define PACK_MIN 128               /* shorter values are not compressed */
+#define PACK_MIN 128              /* shorter values are not compressed */
+#define EARLY ((size_t)256 << 10) /* bytes of a batch that the disk gets before the rest is made */
+#define PAGE 4096
 #define OUT_KEEP ((size_t)1 << 20) /* bytes of the buffer kept between batches */
 
 int write_reserve(struct handle *h, size_t more)
@@ -151,6 +153,24 @@ static int add_range(struct handle *h, const struct cairn_write *w)
 	return r;
 }
 
+/* Let the disk begin with what was made of a large batch; its head follows when it is known. */
+static int send_early(struct handle *h)
+{
+	struct file *f = bitcask_active(h);
+	uint64_t at = f->size + h->sent;
+	int r;
+
+	if (h->out_len - h->sent < EARLY || f->size + h->out_len > UINT32_MAX)
+		return 0;
+	r = folder_write(f, h->out + h->sent, h->out_len - h->sent, at);
+	if (r)
+		return r;
+	at = (at + PAGE - 1) / PAGE * PAGE; /* the page of the head is still to be written */
+	sys->writeback(f->fd, (off_t)at, (off_t)((f->size + h->out_len - at) / PAGE * PAGE));
+	h->sent = h->out_len;
+	return 0;
+}
+
 /* Make the batch in h->out and in the key directory. How many entries, or -errno. */
 static int64_t build(struct handle *h, const struct cairn_batch *batch)
 {
@@ -159,7 +179,7 @@ static int64_t build(struct handle *h, const struct cairn_batch *batch)
 
 	h->out_len = 0;
 	r = write_reserve(h, RECORD_BATCH_HEAD);
-	h->out_len = RECORD_BATCH_HEAD;
+	h->out_len = h->sent = RECORD_BATCH_HEAD;
 	for (size_t i = 0; r == 0 && i < batch->count; i++) {
 		const struct cairn_write *w = &batch->writes[i];
 
@@ -169,6 +189,8 @@ static int64_t build(struct handle *h, const struct cairn_batch *batch)
 			r = add_delete(h, w->key);
 		else
 			r = add_range(h, w);
+		if (r == 0)
+			r = send_early(h);
 	}
 	for (size_t at = RECORD_BATCH_HEAD; r == 0 && at < h->out_len; count++) {
 		struct record_entry e;
@@ -191,7 +213,14 @@ int write_append(struct handle *h, uint32_t count, uint64_t index, uint64_t term
 	int r;
 
 	record_batch_seal(h->out, &head, f->epoch);
-	r = folder_write(f, h->out, h->out_len, f->size);
+	if (h->sent > RECORD_BATCH_HEAD) {
+		r = folder_write(f, h->out + h->sent, h->out_len - h->sent, f->size + h->sent);
+		if (r == 0)
+			r = folder_write(f, h->out, RECORD_BATCH_HEAD, f->size);
+	} else {
+		r = folder_write(f, h->out, h->out_len, f->size);
+	}
+	h->sent = 0;
 	if (r == 0) {
 		f->size += h->out_len;
 		f->hinted = false;
@@ -365,6 +394,9 @@ int bitcask_write(void *handle, const struct cairn_batch *batch, bool sync, stru
 	if (r == 0 && sync)
 		r = bitcask_sync(h, error);
 	if (r) {
+		if (h->sent > RECORD_BATCH_HEAD)
+			sys->ftruncate(bitcask_active(h)->fd, (off_t)bitcask_active(h)->size);
+		h->sent = 0;
 		keydir_abort(&h->keys);
 		return r;
 	}

@@ -193,6 +193,14 @@ static int sim_ftruncate(int fd, off_t len)
 	return sim_leave(0);
 }
 
+static int sim_writeback(int fd, off_t at, off_t len)
+{
+	(void)fd;
+	(void)at;
+	(void)len;
+	return 0;
+}
+
 static int sim_lock(int fd)
 {
 	(void)fd;
@@ -300,6 +308,7 @@ static const struct sys sim_sys = {
 	.write = sim_write,
 	.ftruncate = sim_ftruncate,
 	.lock = sim_lock,
+	.writeback = sim_writeback,
 	.pread = sim_pread,
 	.pread_cached = sim_pread,
 	.fsync = sim_sync,

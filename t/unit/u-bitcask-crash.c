@@ -12,6 +12,7 @@
 
 #define KEYS 48
 #define BATCHES 1500
+#define VALUE_MAX 300000 /* larger than what goes to the disk before its batch is made */
 
 const struct cairn_engine *cairn_engine_plugin(void);
 
@@ -37,7 +38,7 @@ static void key_of(uint32_t i, char key[24])
 
 static size_t value_of(uint32_t what, unsigned char *bytes)
 {
-	size_t len = what % 13 == 0 ? what % 4000 : what % 300;
+	size_t len = what % 499 == 0 ? VALUE_MAX - what % 100 : what % 13 == 0 ? what % 4000 : what % 300;
 
 	for (size_t i = 0; i < len; i++)
 		bytes[i] = (unsigned char)(what * 7 + i * 31);
@@ -68,7 +69,7 @@ static int open_it(struct cairn_error *error)
 /* Whether SNAPSHOT (NULL: now) holds just what batch N left. */
 static bool holds(void *snapshot, uint64_t n)
 {
-	unsigned char want[4096];
+	static unsigned char want[VALUE_MAX];
 	struct cairn_slice key, value, none = { 0 };
 	char text[24];
 	uint32_t i = 0;
@@ -97,7 +98,7 @@ static bool holds(void *snapshot, uint64_t n)
 /* One batch. What write() said. */
 static int write_one(bool sync)
 {
-	static unsigned char bytes[8][4096];
+	static unsigned char bytes[8][VALUE_MAX];
 	uint64_t n = written + 1;
 	struct cairn_write w[8];
 	struct iovec iov[8];

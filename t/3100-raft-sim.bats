@@ -35,6 +35,22 @@ setup() {
   [ "$status" -eq 0 ] || { echo "$output"; false; }
 }
 
+@test "every world within small bounds, as far as 50,000 states go" {
+  run "$CAIRN_BUILD/t/sim/small" -n 50000 -e 1 -t 2 -c 1 -m 3
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+  [[ "$output" == "50000 states"* ]]
+}
+
+# bats test_tags=slow
+@test "every world within small bounds, as far as a million states go" {
+  for bounds in "-e 1 -t 2 -c 0 -m 2" "-e 2 -t 3 -c 1 -m 3"; do
+    # shellcheck disable=SC2086
+    run "$CAIRN_BUILD/t/sim/small" -n 1000000 $bounds
+    echo "$output"
+    [ "$status" -eq 0 ]
+  done
+}
+
 # bats test_tags=slow
 @test "all faults that are planted are found" {
   requires_program patch

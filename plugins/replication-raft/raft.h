@@ -9,15 +9,18 @@
 #include <string.h>
 #include <cairn/replication.h>
 
-#define MEMBERS_MAX 16 /* nodes of a shard, those on their way in or out counted */
-#define WINDOW 32      /* appends to one peer that are not answered yet */
+/* Bounds; the exhaustive search is built with smaller ones. */
+#ifndef MEMBERS_MAX
+#define MEMBERS_MAX 16  /* nodes of a shard, those on their way in or out counted */
+#define WINDOW 32       /* appends to one peer that are not answered yet */
+#define PERSISTS_MAX 16 /* persists that are not stored yet */
+#endif
 #ifndef RANGE_MAX
 #define RANGE_MAX 4096 /* entries of one append */
 #endif
-#define PERSISTS_MAX 16 /* persists that are not stored yet */
-#define READS_MAX 256   /* reads that are not confirmed yet */
-#define HELD_MAX 1024   /* proposals that wait for the end of a transfer */
-#define NEAR 1024       /* entries that a learner may lack when it is promoted */
+#define READS_MAX 256 /* reads that are not confirmed yet */
+#define HELD_MAX 1024 /* proposals that wait for the end of a transfer */
+#define NEAR 1024     /* entries that a learner may lack when it is promoted */
 
 enum { /* what a member is */
        VOTER = 1 << 0,

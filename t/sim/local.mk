@@ -5,6 +5,14 @@ t_sim_run_CPPFLAGS = $(BASE_CPPFLAGS)
 t_sim_run_LDFLAGS = $(AM_LDFLAGS) $(EXPORT_CAIRN)
 t_sim_run_LDADD = libbase.la -ldl
 
+# Linked with the module's own objects, built with smaller bounds, so that a state is small.
+check_PROGRAMS += t/sim/small
+t_sim_small_SOURCES = %D%/small.c plugins/replication-raft/raft.c plugins/replication-raft/members.c \
+	plugins/replication-raft/log.c plugins/replication-raft/message.c plugins/replication-raft/election.c \
+	plugins/replication-raft/leader.c plugins/replication-raft/follower.c plugins/replication-raft/read.c
+t_sim_small_CPPFLAGS = $(BASE_CPPFLAGS) -I$(top_srcdir) -DMEMBERS_MAX=3 -DWINDOW=4 -DPERSISTS_MAX=4
+t_sim_small_LDADD = libbase.la
+
 check_PROGRAMS += t/unit/u-linear t/unit/u-raft
 TESTS += t/unit/u-linear t/unit/u-raft
 t_unit_u_linear_SOURCES = t/unit/u-linear.c %D%/linear.c

@@ -19,3 +19,9 @@ check_LTLIBRARIES += t/lib/failcall.la
 t_lib_failcall_la_SOURCES = t/lib/failcall.c
 t_lib_failcall_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
 BATS += t/8020-failed-calls.bats
+
+check_PROGRAMS += t/unit/u-checkpoint
+TESTS += t/unit/u-checkpoint
+t_unit_u_checkpoint_SOURCES = t/unit/u-checkpoint.c t/lib/storehouse.h
+t_unit_u_checkpoint_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_checkpoint_LDADD = $(DAEMON_LIBS)

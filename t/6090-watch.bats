@@ -8,7 +8,7 @@ setup() {
 
 teardown() {
   local i
-  for i in "${open[@]}"; do kill "$i" 2>/dev/null || true; done
+  for i in "${open[@]}"; do kill -KILL "$i" 2>/dev/null || true; done
   cairn_cleanup
 }
 
@@ -43,6 +43,9 @@ changes() {
 }
 # error NAME: code and revision of the final answer.
 error() { grep '"error"' "$cairn_root/$1" | jq -r '.error | "\(.code) \(.revision)"'; }
+
+# Sanitizers need memory of their own.
+instrumented() { ldd "$(command -v cairnd)" | grep -qE 'lib(a|t|ub)san'; }
 
 # The volume main keeps no history, the volume kept does.
 node() {
@@ -185,7 +188,7 @@ a/2 change" ]
   wait_for all_there
   after=$(awk '/^RssAnon/ { print $2 }' "/proc/$(cairn_pid n1)/status")
   echo "2000 watches take $((after - before)) kB"
-  [ $((after - before)) -lt 40000 ]
+  instrumented || [ $((after - before)) -lt 40000 ]
   [ "$(cairn metrics | awk '$1 == "cairn_watches" { print $2 }')" = 2000 ]
   printf '{"id":5000,"op":"ping"}\n' >&"$fd"
   cairn put k77 1
@@ -213,7 +216,7 @@ a/2 change" ]
   wait_for gone
   after=$(awk '/^RssAnon/ { print $2 }' "/proc/$(cairn_pid n1)/status")
   echo "memory $before kB, then $after kB"
-  [ $((after - before)) -lt 8192 ]
+  instrumented || [ $((after - before)) -lt 8192 ]
   kill -CONT "${open[-1]}"
   wait_for ended slow
   last=$(changes slow | tail -n 1 | cut -d ' ' -f 1)

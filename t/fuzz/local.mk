@@ -1,7 +1,7 @@
 # Fuzz targets. Each f-NAME.c has a LLVMFuzzerTestOneInput. `make check` runs it over its seeds (seeds/NAME) with
 # main.c; `make fuzz` builds it with clang's libFuzzer, and `make fuzz-run FUZZ_SECONDS=60` runs each for that long.
 # For a new one: a line in FUZZ, its sources in fuzz_NAME, a check program, a seed.
-FUZZ = message logfile table client json record control command folder line stream journal bitcask
+FUZZ = message logfile table client json record control command folder line stream journal bitcask tree
 fuzz_message = %D%/f-message.c core/base/message.c
 fuzz_logfile = %D%/f-logfile.c plugins/engine-leveldb/logfile.c core/base/crc32c.c
 fuzz_table = %D%/f-table.c plugins/engine-leveldb/table.c core/base/crc32c.c
@@ -25,6 +25,7 @@ fuzz_folder = %D%/f-folder.c $(addprefix plugins/engine-leveldb/,folder.c logfil
 fuzz_line = %D%/f-line.c frontends/cli/text.c
 fuzz_journal = %D%/f-journal.c $(addprefix core/daemon/journal/,batch.c scan.c) core/base/crc32c.c
 fuzz_bitcask = %D%/f-bitcask.c plugins/engine-bitcask/records.c core/base/crc32c.c
+fuzz_tree = %D%/f-tree.c plugins/engine-lmdb/tree.c core/base/errors.c core/base/sys.c
 FUZZ_CPPFLAGS = -I$(top_srcdir)/core/daemon/journal $(TEST_CPPFLAGS) -I$(top_srcdir)/frontends/cli -I$(top_srcdir)/core/client -DCAIRN_VERSION='"fuzz"' -I$(top_srcdir)/plugins/engine-leveldb -I$(top_srcdir)/plugins/engine-bitcask
 FUZZ_SECONDS = 60
 
@@ -78,6 +79,11 @@ TESTS += %D%/f-bitcask
 t_fuzz_f_bitcask_SOURCES = %D%/main.c %D%/f-bitcask.c
 t_fuzz_f_bitcask_CPPFLAGS = $(FUZZ_CPPFLAGS)
 t_fuzz_f_bitcask_LDADD = libbitcask.la libbase.la
+check_PROGRAMS += %D%/f-tree
+TESTS += %D%/f-tree
+t_fuzz_f_tree_SOURCES = %D%/main.c %D%/f-tree.c plugins/engine-lmdb/tree.c
+t_fuzz_f_tree_CPPFLAGS = $(FUZZ_CPPFLAGS)
+t_fuzz_f_tree_LDADD = libbase.la
 EXTRA_DIST += %D%/seeds
 
 .PHONY: fuzz fuzz-run

@@ -25,13 +25,13 @@ static void *bare_leveldb_open(const char *dir)
 	char *error = NULL;
 
 	l->options = leveldb_options_create();
-	l->cache = leveldb_cache_create_lru(8 << 20);
+	l->cache = leveldb_cache_create_lru(4 << 20);
 	l->bloom = leveldb_filterpolicy_create_bloom(10);
 	leveldb_options_set_create_if_missing(l->options, 1);
 	leveldb_options_set_paranoid_checks(l->options, 1);
 	leveldb_options_set_cache(l->options, l->cache);
 	leveldb_options_set_filter_policy(l->options, l->bloom);
-	leveldb_options_set_write_buffer_size(l->options, 8 << 20);
+	leveldb_options_set_write_buffer_size(l->options, 4 << 20);
 	leveldb_options_set_max_open_files(l->options, 500);
 	l->plain = leveldb_writeoptions_create();
 	l->synced = leveldb_writeoptions_create();
@@ -225,10 +225,10 @@ static void *bare_rocksdb_open(const char *dir)
 
 	r->options = rocksdb_options_create();
 	rocksdb_options_set_create_if_missing(r->options, 1);
-	rocksdb_options_set_write_buffer_size(r->options, 8 << 20);
+	rocksdb_options_set_write_buffer_size(r->options, 4 << 20);
 	rocksdb_options_set_max_open_files(r->options, 500);
 	rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom(10));
-	rocksdb_block_based_options_set_block_cache(table, rocksdb_cache_create_lru(8 << 20));
+	rocksdb_block_based_options_set_block_cache(table, rocksdb_cache_create_lru(4 << 20));
 	rocksdb_options_set_block_based_table_factory(r->options, table);
 	r->plain = rocksdb_writeoptions_create();
 	r->synced = rocksdb_writeoptions_create();

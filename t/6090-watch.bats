@@ -480,3 +480,28 @@ dead_job() { ! kill -0 "$pid" 2>/dev/null; }
       <(jq -r "select(.key == \"$f\") | \"\(.revision) \(.change) \(.deleted // false)\"" "$cairn_root/all")
   done
 }
+
+@test "a key that goes at its time is a change, and so are patch, swap, ttl and revert" {
+  node
+  export CAIRN_VOLUME=kept
+  cli all --format plain ''
+  cairn put --ttl 1h k v
+  cairn expire k 300ms
+  wait_for lines all 3
+  cairn put n 1
+  cairn put m 22
+  printf '{"id":1,"op":"patch","volume":"kept","args":{"key":"n","offset":1,"value":"x"}}\n' | timeout 20 nc -N -U "$socket"
+  printf '{"id":1,"op":"swap","volume":"kept","args":{"key":"n","to":"m"}}\n' | timeout 20 nc -N -U "$socket"
+  cairn revert --yes m 5
+  wait_for lines all 9
+  [ "$(cut -f 2-5 "$cairn_root/all" | tr '\t' ' ')" = "put k 1 1
+ttl k 2 1
+expire k 3 -
+put n 4 1
+put m 5 2
+patch n 6 2
+swap n 7 2
+swap m 7 2
+revert m 8 2" ]
+  [ "$(sed -n 3p "$cairn_root/all" | cut -f 6-7)" = $'\t' ] # nobody did it
+}

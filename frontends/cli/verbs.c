@@ -724,7 +724,8 @@ const struct verb verbs[] = {
 	  .synopsis = "KEY\nFOLDER/\n''",
 	  .help = "show changes as they happen: of a key, a folder, or (with '') all keys",
 	  .page = "A line for each change: when, how it came to be (put, delete, append, patch, attributes, "
-		  "move, copy, swap, expire, revert, flush), the key, the revision, how long the value is "
+		  "move, copy, swap, ttl, expire, revert, flush), the key, the revision, how long the value "
+		  "is "
 		  "now, "
 		  "who wrote it and through what. Each change comes once, in order; when the daemon is gone, "
 		  "the "

@@ -16,7 +16,7 @@ struct shard {
 	_Alignas(64) pthread_mutex_t lock;
 	struct row **buckets; /* owned; LOCK, as all below */
 	size_t bytes;
-	struct row ring; /* head: newer is the oldest row, older the newest */
+	struct row *ring; /* owned; head: newer is the oldest row, older the newest */
 	uint64_t hits, misses;
 };
 
@@ -73,9 +73,11 @@ struct cache *cache_new(size_t bytes)
 		struct shard *s = &c->shards[i];
 
 		pthread_mutex_init(&s->lock, NULL);
-		s->ring.newer = s->ring.older = &s->ring;
 		s->buckets = calloc(c->bucket_count, sizeof(struct row *));
-		if (!s->buckets)
+		s->ring = row_new(0);
+		if (s->ring)
+			s->ring->newer = s->ring->older = s->ring;
+		if (!s->buckets || !s->ring)
 			c->shard_max = 0;
 	}
 	return c;
@@ -86,10 +88,11 @@ void cache_free(struct cache *c)
 	for (int i = 0; c && i < SHARDS; i++) {
 		struct shard *s = &c->shards[i];
 
-		for (struct row *r = s->ring.newer, *next; r != &s->ring; r = next) {
+		for (struct row *r = s->ring ? s->ring->newer : NULL, *next; r != s->ring; r = next) {
 			next = r->newer;
 			row_put(r);
 		}
+		row_put(s->ring);
 		free(s->buckets);
 		pthread_mutex_destroy(&s->lock);
 	}
@@ -104,10 +107,10 @@ static void unlink_ring(struct row *r)
 
 static void link_newest(struct shard *s, struct row *r)
 {
-	r->newer = &s->ring;
-	r->older = s->ring.older;
+	r->newer = s->ring;
+	r->older = s->ring->older;
 	r->older->newer = r;
-	s->ring.older = r;
+	s->ring->older = r;
 }
 
 static void drop(struct cache *c, struct shard *s, struct row *r)
@@ -127,7 +130,7 @@ static void drop(struct cache *c, struct shard *s, struct row *r)
 static void evict(struct cache *c, struct shard *s)
 {
 	while (s->bytes > c->shard_max) {
-		struct row *r = s->ring.newer;
+		struct row *r = s->ring->newer;
 
 		if (!r->used) {
 			drop(c, s, r);

@@ -104,7 +104,7 @@ has_checkpoint() { [ "$(of_main flushed)" -gt "${1:-0}" ]; }
   until_true has_checkpoint
   cairn_stop
   file=$(echo "$data"/volumes/main-*/checkpoint)
-  printf 'X' | dd of="$file" bs=1 seek=5000 conv=notrunc status=none
+  printf 0123456789abcdef | dd of="$file" bs=1 seek=5000 conv=notrunc status=none
   run cairn check --dir "$data"
   [ "$status" -eq 9 ]
   [[ $output == *"main: corrupt: "*"$file: the stream is damaged at byte "* ]] || { echo "$output"; false; }

@@ -76,7 +76,7 @@ END
   run cairn snapshot show a.snap
   [ "$status" -eq 0 ]
   [[ $output == *"keys"*"5"* && $output == *"volume"*"main"* ]] || { echo "$output"; false; }
-  printf X | dd of=a.snap bs=1 seek=200000 conv=notrunc status=none
+  printf 0123456789abcdef | dd of=a.snap bs=1 seek=200000 conv=notrunc status=none
   run cairn snapshot show a.snap
   [ "$status" -eq 9 ]
   [[ $output == *"corrupt: a.snap: the stream is damaged at byte "* ]] || { echo "$output"; false; }
@@ -94,7 +94,7 @@ END
   run cairn snapshot restore --volume new cut.snap
   [ "$status" -eq 9 ]
   [[ $output == *"volume new is not restored: the stream is cut off at byte 300000"* ]] || { echo "$output"; false; }
-  printf X | dd of=a.snap bs=1 seek=200000 conv=notrunc status=none
+  printf 0123456789abcdef | dd of=a.snap bs=1 seek=200000 conv=notrunc status=none
   run cairn snapshot restore --volume new a.snap
   [ "$status" -eq 9 ]
   run cairn snapshot restore --volume main a.snap

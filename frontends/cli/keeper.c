@@ -88,7 +88,7 @@ static _Noreturn void become(const struct keeper *k, char *const argv[])
 	unsetenv("NOTIFY_SOCKET");
 	sigprocmask(SIG_SETMASK, &k->s->mask, NULL);
 	execvp(argv[0], argv);
-	dprintf(2, "%s: %s\n", argv[0], strerror(errno));
+	dprintf(2, "%s cannot be run: %s\n", argv[0], strerror(errno));
 	_exit(127);
 }
 

@@ -147,5 +147,6 @@ void manual(void)
 		if (strcmp(topics[i].name, "exit-codes") == 0)
 			exit_codes();
 	}
-	printf(".SH SEE ALSO\n.BR cairnd (8),\n.BR cairnfs (8),\n.BR cairn (3),\n.BR cairn\\-protocol (7)\n");
+	printf(".SH SEE ALSO\n.BR cairnd (8),\n.BR cairnfs (8),\n.BR cairn (3),\n.BR cairn.bash (7),\n.BR "
+	       "cairn\\-protocol (7)\n");
 }

@@ -206,3 +206,24 @@ END
   [ "$(cut -f 4 "$cairn_root/seen")" = "$(seq 601)" ]
   [ "$(cut -f 2,3,4 "$cairn_root/seen" | grep -P '\tk7\t' | sort -k3n)" = "$(cairn history --format plain k7 | awk '{ print $4 "\tk7\t" $1 }' | sort -k3n)" ]
 }
+
+@test "a watch that a kill -9 meets amid the present content goes on there" {
+  requires_engine leveldb
+  cairn_node -o volume.engine=leveldb
+  seq 20000 | sed 's/.*/put key& value/' | cairn shell >/dev/null
+  mkfifo "$cairn_root/pipe"
+  cairn watch --initial --format plain --count 20002 '' >"$cairn_root/pipe" 3>&- &
+  pid=$!
+  exec 7<"$cairn_root/pipe"
+  read -r first <&7
+  cairn put key1 after >/dev/null
+  cairn_kill
+  cairn_start
+  cairn put key2 after >/dev/null
+  { echo "$first"; cat <&7; } >"$cairn_root/seen"
+  exec 7<&-
+  wait "$pid"
+  [ "$(head -n 20000 "$cairn_root/seen" | cut -f 2 | uniq)" = initial ]
+  [ "$(head -n 20000 "$cairn_root/seen" | cut -f 3,4 | sort)" = "$(seq 20000 | sed 's/.*/key&\t&/' | sort)" ]
+  [ "$(tail -n 2 "$cairn_root/seen" | cut -f 2-4)" = $'put\tkey1\t20001\nput\tkey2\t20002' ]
+}

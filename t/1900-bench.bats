@@ -17,7 +17,8 @@ setup() { load lib/cairn.bash; }
   [ -x "$CAIRN_BUILD/t/bench/sync" ] || skip "the program that measures the disk is not built"
   run "$CAIRN_SOURCE/scripts/bench" durable --rounds 2 --seconds 0.1 --build "$CAIRN_BUILD"
   [ "$status" -eq 0 ] || { echo "$output"; false; }
-  [ "$(grep -cE '^leveldb +(sync|put) +(1|64) +[1-9]' <<<"$output")" -eq 3 ] || { echo "$output"; false; }
+  [ "$(grep -cE '^leveldb +(sync|write|put) +(1|64) +[1-9]' <<<"$output")" -eq 4 ] || { echo "$output"; false; }
+  grep -E '^one writer in the process: [0-9.]+ of what the disk allows' <<<"$output"
   grep -E '^one writer: [0-9.]+ of what the disk allows' <<<"$output"
   grep -E '^64 in flight: [0-9.]+ times one writer' <<<"$output"
 }

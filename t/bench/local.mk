@@ -10,7 +10,9 @@ t_bench_engines_SOURCES = %D%/engines.c %D%/engines.h %D%/bare.c
 t_bench_engines_CPPFLAGS = $(TEST_CPPFLAGS) $(LMDB_CFLAGS)
 t_bench_engines_LDFLAGS = $(AM_LDFLAGS) $(EXPORT_CAIRN)
 t_bench_engines_LDADD = libloader.la libbase.la $(LEVELDB_LIBS) $(LMDB_LIBS) $(ROCKSDB_LIBS)
-# What a disk allows: one write and one sync at a time.
-check_PROGRAMS += %D%/sync
+# What a disk allows: one write and one sync at a time; and a durable volume without a socket.
+check_PROGRAMS += %D%/sync %D%/durable
 t_bench_sync_CPPFLAGS = $(BASE_CPPFLAGS)
+t_bench_durable_CPPFLAGS = $(TEST_CPPFLAGS)
+t_bench_durable_LDADD = $(DAEMON_LIBS)
 BATS += t/1900-bench.bats

@@ -31,7 +31,7 @@ ask() { nc -U -N -w 10 "$disk/socket" | tail -n +2; }
 op() { printf '{"id":1,"op":"%s","args":{%s}}\n' "$1" "$2" | ask; }
 fail() { echo "$*"; cat "$disk/log"; exit 1; }
 mkfifo "$disk/ready"
-cairnd -d "$disk/data" -s "$disk/socket" -e leveldb -o "volume.parameters=min-free=$2" "${@:5}" --exit-with-parent --ready-fd 9 \
+cairnd -d "$disk/data" -s "$disk/socket" -e "${engine:-leveldb}" -o "volume.parameters=min-free=$2" "${@:5}" --exit-with-parent --ready-fd 9 \
   9>"$disk/ready" 2>"$disk/log" &
 read -r _ <"$disk/ready" || fail "no start"
 "$1" write "unix:$disk/socket" 0 10000 >"$cairn_root/acked" 2>/dev/null &
@@ -72,7 +72,7 @@ ask() { nc -U -N -w 20 "$disk/socket" | tail -n +2; }
 op() { printf '{"id":1,"op":"%s","args":{%s}}\n' "$1" "$2" | ask; }
 fail() { echo "$*"; cat "$disk/log"; exit 1; }
 mkfifo "$disk/ready"
-cairnd -d "$disk/data" -s "$disk/socket" -e leveldb -o "volume.parameters=min-free=4M" -o journal.segment=4M --exit-with-parent \
+cairnd -d "$disk/data" -s "$disk/socket" -e "${engine:-leveldb}" -o "volume.parameters=min-free=4M" -o journal.segment=4M --exit-with-parent \
   --ready-fd 9 9>"$disk/ready" 2>"$disk/log" &
 daemon=$!
 read -r _ <"$disk/ready" || fail "no start"
@@ -99,7 +99,7 @@ done
 [[ "$answer" == *'"ok"'* ]] || fail "with room again: $answer"
 kill -9 "$daemon"
 wait "$daemon"
-cairnd -d "$disk/data" -s "$disk/socket" -e leveldb --exit-with-parent --ready-fd 9 9>"$disk/ready" 2>>"$disk/log" &
+cairnd -d "$disk/data" -s "$disk/socket" -e "${engine:-leveldb}" --exit-with-parent --ready-fd 9 9>"$disk/ready" 2>>"$disk/log" &
 daemon=$!
 read -r _ <"$disk/ready" || fail "no second start"
 [[ "$(op get '"key":"k/2000"')" == *not-found* && "$(op get '"key":"k/2001"')" == *'"ok"'* && "$(op check '')" == *'"ok"'* ]] || fail "not as it was"
@@ -111,4 +111,21 @@ END
 @test "a disk that is wholly full: 'full', deletes and purge still work, and all of it lasts" {
   wholly >"$cairn_root/script"
   inside unshare timeout 200 bash "$cairn_root/script"
+}
+
+@test "the same with engine-lmdb: its reserve, and a disk that is wholly full" {
+  requires_engine lmdb
+  export engine=lmdb
+  script >"$cairn_root/script"
+  inside unshare bash "$cairn_root/script" "$load" 32M full 48
+  wholly >"$cairn_root/script"
+  inside unshare timeout 200 bash "$cairn_root/script"
+}
+
+@test "engine-lmdb where the disk has no room for a commit: nothing of it is there, and deletes are taken" {
+  requires_engine lmdb
+  [ -x "$CAIRN_BUILD/t/unit/u-lmdb" ] || skip "u-lmdb is built by make check"
+  run inside unshare "$CAIRN_BUILD/t/unit/u-lmdb" "$disk"
+  echo "$output"
+  [ "$status" -eq 0 ]
 }

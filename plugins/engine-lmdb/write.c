@@ -14,6 +14,8 @@
 #include "le.h"
 #include "banned.h"
 
+#define ALMOST_FULL (1u << 20) /* bytes */
+
 /* Put the value of W straight into its place. */
 static int put(MDB_cursor *c, const struct cairn_write *w)
 {
@@ -141,13 +143,24 @@ int lmdb_stop_writing(struct handle *h, int e, const struct cairn_error *error)
 	return e;
 }
 
+/* LMDB calls a page that was written in part EIO, which is what a disk does that has no room for the rest. */
+static bool is_full(const struct handle *h)
+{
+	struct statvfs fs;
+
+	return !fstatvfs(h->dir_fd, &fs) && fs.f_blocks && (uint64_t)fs.f_bavail * fs.f_frsize < ALMOST_FULL;
+}
+
 /* The commit failed with RC. A disk without room leaves the old state as it was; behind anything else nobody
  * knows what is on the disk. */
 static int commit_failed(struct handle *h, const struct env *env, int rc, struct cairn_error *error)
 {
 	struct cairn_error why = { 0 };
-	int e = lmdb_explain(h, env, rc, "a batch cannot be written", &why);
+	int e;
 
+	if (rc == EIO && is_full(h))
+		rc = ENOSPC;
+	e = lmdb_explain(h, env, rc, "a batch cannot be written", &why);
 	if (e != -ENOSPC)
 		lmdb_stop_writing(h, e, &why);
 	if (error)

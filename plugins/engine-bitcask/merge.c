@@ -32,11 +32,10 @@ static bool deletes_needed(const struct handle *h, uint32_t i)
 	return false;
 }
 
-/* Bytes that a merge of file number I would give back. */
-static uint64_t gain(const struct handle *h, uint32_t i)
+/* Bytes that a merge of F would give back; NEEDED: its deletes stay. */
+static uint64_t gain(const struct file *f, bool needed)
 {
-	const struct file *f = h->files[i];
-	uint64_t kept = RECORD_FILE_HEAD + f->live + (deletes_needed(h, i) ? f->delete_bytes : 0);
+	uint64_t kept = RECORD_FILE_HEAD + f->live + (needed ? f->delete_bytes : 0);
 
 	return f->size > kept ? f->size - kept : 0;
 }
@@ -55,13 +54,16 @@ static bool mergeable(const struct handle *h, uint32_t i)
 /* The first file with something that does not count; with all of them gone no delete is needed. */
 static bool pick_first(const struct handle *h, uint32_t *which)
 {
+	bool needed = false;
+
 	for (uint32_t i = 0; i + 1 < h->count; i++) {
 		const struct file *f = h->files[i];
 
-		if ((f->puts > f->live_puts || (f->deletes && !deletes_needed(h, i))) && mergeable(h, i)) {
+		if ((f->puts > f->live_puts || (f->deletes && !needed)) && mergeable(h, i)) {
 			*which = i;
 			return true;
 		}
+		needed = needed || f->puts > f->live_puts;
 	}
 	return false;
 }
@@ -73,14 +75,17 @@ static bool pick_first(const struct handle *h, uint32_t *which)
 static bool pick(const struct handle *h, uint32_t *which)
 {
 	uint64_t bytes = 0, live = 0, deletes = 0;
+	bool needed = false;
 	double best = 0;
 
 	for (uint32_t i = 0; i + 1 < h->count; i++) {
-		double share = (double)gain(h, i) / (double)h->files[i]->size;
+		const struct file *f = h->files[i];
+		double share = (double)gain(f, needed) / (double)f->size;
 
-		bytes += h->files[i]->size;
-		live += h->files[i]->live;
-		deletes += h->files[i]->delete_bytes;
+		bytes += f->size;
+		live += f->live;
+		deletes += f->delete_bytes;
+		needed = needed || f->puts > f->live_puts;
 		if (share > best && mergeable(h, i)) {
 			best = share;
 			*which = i;

@@ -32,3 +32,21 @@ kill_rounds() {
   cairn_node
   kill_rounds 50
 }
+
+@test "50 times kill -9 under mixed operations: the keys hold what was acknowledged, or one operation more" {
+  mixed=$CAIRN_BUILD/t/lib/crashmixed
+  cairn_node
+  for round in $(seq 50); do
+    "$mixed" write "$CAIRN_SERVER" "$cairn_root/done" 3>&- &
+    writer=$!
+    sleep "0.$((RANDOM % 2))$((RANDOM % 10))" # how long the load runs: any time will do
+    cairn_kill
+    wait "$writer"
+    cairn_start
+    run "$mixed" check "$CAIRN_SERVER" "$cairn_root/done"
+    [ "$status" -eq 0 ] || { echo "round $round: $output"; false; }
+  done
+  echo "# $output"
+  cairn check
+  ! grep -E 'level=error' "$cairn_root/n1/log"
+}

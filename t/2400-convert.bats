@@ -146,3 +146,28 @@ holds() {
   folders=("$cairn_root"/n1/data/volumes/main-*)
   [ "${#folders[@]}" -eq 1 ] || { echo "${folders[@]}"; false; }
 }
+
+@test "a node that is stopped or killed meanwhile has the volume as it was, and nothing else" {
+  local limit how
+  mkfifo "$cairn_root/never"
+  cairn_node -o volume.engine=leveldb -o volume.history=0
+  head -c 5000000 /dev/urandom >"$cairn_root/value"
+  for i in {1..10}; do cairn put "k$i" - <"$cairn_root/value"; done
+  for limit in 0.03 0.1 0.3; do
+    for how in cairn_stop cairn_kill; do
+      cairn volume convert --engine lmdb main >"$cairn_root/said" 2>&1 &
+      writer=$!
+      read -rt "$limit" _ <>"$cairn_root/never" || true # at any time
+      $how
+      wait "$writer" || true
+      writer=
+      cairn_start
+      cairn get k7 | cmp - "$cairn_root/value"
+      [ "$(engine_of main)" = leveldb ] || [ "$(engine_of main)" = lmdb ]
+      folders=("$cairn_root"/n1/data/volumes/main-*)
+      [ "${#folders[@]}" -eq 1 ] || { echo "${folders[@]}"; false; }
+      if [ "$(engine_of main)" = lmdb ]; then cairn volume convert --engine leveldb main; fi
+    done
+  done
+  cairn check
+}

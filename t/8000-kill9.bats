@@ -50,3 +50,14 @@ kill_rounds() {
   cairn check
   ! grep -E 'level=error' "$cairn_root/n1/log"
 }
+
+@test "10 times kill -9 of a memory volume that is kept, while it writes checkpoints" {
+  cairn_node -o volume.engine=memory -o volume.durable=yes -o journal.segment=256K -o journal.max=256K
+  kill_rounds 10
+  # shellcheck disable=SC2016 # expanded by the other shell
+  timeout 20 bash -c 'until [ -e "$0"/main-*/checkpoint ]; do read -rt 0.1 <> <(:) || true; done' "$cairn_root/n1/data/volumes"
+  cairn_kill
+  cairn_start
+  "$load" check "$CAIRN_SERVER" <"$cairn_root/all"
+  cairn check
+}

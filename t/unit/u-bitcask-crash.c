@@ -342,7 +342,7 @@ int main(int argc, char **argv)
 		"synced"))
 		printf("# seed %llu: %s\n", (unsigned long long)seed, trouble);
 	printf("# %llu seeds, %ld merges, %ld cuts\n", (unsigned long long)seeds, merges, cuts);
-	ok(trouble[0] || seeds < 100 || (merges > 100 && cuts > 100), "there were merges, and torn ends");
+	ok(trouble[0] || seeds < 200 || (merges > 100 && cuts > 100), "there were merges, and torn ends");
 	trouble[0] = 0;
 	for (s = from; s < from + seeds && !trouble[0]; s++)
 		run_fault(s);

@@ -15,4 +15,9 @@ check_PROGRAMS += %D%/sync %D%/durable
 t_bench_sync_CPPFLAGS = $(BASE_CPPFLAGS)
 t_bench_durable_CPPFLAGS = $(TEST_CPPFLAGS)
 t_bench_durable_LDADD = $(DAEMON_LIBS)
+# The bare core of replication-raft.
+check_PROGRAMS += %D%/raft
+t_bench_raft_CPPFLAGS = $(BASE_CPPFLAGS)
+t_bench_raft_LDFLAGS = $(AM_LDFLAGS) $(EXPORT_CAIRN)
+t_bench_raft_LDADD = libbase.la -ldl
 BATS += t/1900-bench.bats

@@ -36,6 +36,9 @@ void tree_close(struct tree *t);
  */
 int tree_check_size(struct tree *t, struct cairn_error *error);
 
+/* Whether the pages on the way to the first row hold together: liblmdb reads them when the file is opened. */
+int tree_check_first(struct tree *t, struct cairn_error *error);
+
 /* Number of the transaction that the meta page in use tells of. */
 uint64_t tree_txn(const struct tree *t);
 

@@ -244,6 +244,8 @@ static int open_file(struct handle *h, struct cairn_error *error)
 		e = tree_open(h->dir_fd, h->dir, name, false, &t, error);
 	if (!e) {
 		e = tree_check_size(t, error);
+		if (!e)
+			e = tree_check_first(t, error);
 		tree_close(t);
 	}
 	if (!e)

@@ -440,6 +440,36 @@ int tree_check_size(struct tree *t, struct cairn_error *error)
 	return e;
 }
 
+int tree_check_first(struct tree *t, struct cairn_error *error)
+{
+	const struct db *db = &t->dbs[ROWS];
+	uint64_t page = db->root, from = t->txn % 2 * t->page;
+	unsigned char *p = malloc(t->page);
+	const unsigned char *node;
+	int e = p ? 0 : -ENOMEM;
+
+	t->error = error;
+	if (page != UINT64_MAX && (db->depth == 0 || db->depth > DEPTH_MAX))
+		e = damaged(t, from, "its depth is %u", db->depth);
+	for (unsigned level = 1; !e && page != UINT64_MAX && level <= db->depth; level++) {
+		bool leaf = level == db->depth;
+
+		if (page < 2 || page >= t->pages || (page + 1) * t->page > t->size)
+			e = damaged(t, from, "it points to page %" PRIu64 " of %" PRIu64, page, t->pages);
+		if (!e)
+			e = read_page(t, page, leaf ? PAGE_LEAF : PAGE_BRANCH, p);
+		for (unsigned i = e ? 0 : (le16_get(p + PAGE_LOWER) - PAGE_HEAD) / 2u; !e && i-- > 0;)
+			e = node_at(t, p, page, i, leaf, &node);
+		if (!e && le16_get(p + PAGE_LOWER) == PAGE_HEAD)
+			e = damaged(t, page * t->page, "the page is empty");
+		from = page * t->page;
+		if (!e && !leaf)
+			page = le32_get(node) | (uint64_t)le16_get(node + NODE_FLAGS) << 32;
+	}
+	free(p);
+	return e;
+}
+
 int tree_check(struct tree *t, struct cairn_error *error)
 {
 	int e;

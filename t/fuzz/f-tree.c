@@ -32,6 +32,7 @@ static void read_tree(const char *path, bool mend)
 		tree_rows(t, count, &sum, &lost);
 	} else {
 		tree_check_size(t, &error);
+		tree_check_first(t, &error);
 		tree_close(t);
 		if (tree_open(AT_FDCWD, "memory", path, mend, &t, &error))
 			abort();

@@ -260,7 +260,7 @@ static const struct verb volume_verbs[] = {
 		  "digest "
 		  "of both is compared before the new one is used. Interrupted or refused, the volume stays "
 		  "as it "
-		  "was. Writes under way at the end wait a moment, or are told that they did not happen.\n\n"
+		  "was. A write that is under way in the moment of the change may have to be repeated.\n\n"
 		  "  cairn volume convert --engine lmdb photos map-size-max=64G",
 	  .options = convert_options,
 	  .least = 1,

@@ -27,18 +27,20 @@
 #include "volume.h"
 #include "banned.h"
 
-#define STEP_MAX 256            /* events of one step */
-#define STEP_NS 500000          /* longest time that a loop gives to a shard in one turn */
-#define APPLY_MAX 256           /* commands of one engine batch */
-#define APPLY_BYTES (8u << 20)  /* and their bytes */
-#define FLUSH_BYTES (4u << 20)  /* the overlay is flushed when it holds this much */
-#define FLUSH_NS 1000000000u    /* or this old */
-#define LARGE_ROWS (16u << 10)  /* where rows are so large, a quarter of it: joining them spares nothing */
-#define HOLD_TIMES 2            /* and waited for when it holds so many times as much */
-#define TICK_NS 1000000000u     /* the longest time between two ticks */
-#define FULL_NS 60000000000u    /* how long the last refusal for want of room counts as a state */
-#define UPKEEP_US 5000          /* one step of the engine's own upkeep */
-#define UPKEEP_NS 500000000u    /* most of it between two ticks */
+#define STEP_MAX 256           /* events of one step */
+#define STEP_NS 500000         /* longest time that a loop gives to a shard in one turn */
+#define APPLY_MAX 256          /* commands of one engine batch */
+#define APPLY_BYTES (8u << 20) /* and their bytes */
+#define FLUSH_BYTES (4u << 20) /* the overlay is flushed when it holds this much */
+#define FLUSH_NS 1000000000u   /* or this old */
+#define LARGE_ROWS (16u << 10) /* where rows are so large, a quarter of it: joining them spares nothing */
+#define HOLD_TIMES 2           /* and waited for when it holds so many times as much */
+#define TICK_NS 1000000000u    /* the longest time between two ticks */
+#define RETRY_NS \
+	30000000000u         /* before another checkpoint where one failed: it takes room while it is tried */
+#define FULL_NS 60000000000u /* how long the last refusal for want of room counts as a state */
+#define UPKEEP_US 5000       /* one step of the engine's own upkeep */
+#define UPKEEP_NS 500000000u /* most of it between two ticks */
 #define SMALL_BYTES (16u << 10) /* a command up to here may be applied in a loop */
 
 struct shard {
@@ -56,7 +58,8 @@ struct shard {
 	struct journal_shard *journal; /* in the journal; NULL: in the engine */
 	bool overlay;                  /* the engine is one, and is flushed later */
 	bool checkpoints; /* the engine forgets, and the store is written into files now and then */
-	_Atomic uint64_t checkpoint;                      /* index of the last entry in the newest of them */
+	_Atomic uint64_t checkpoint_after_ns; /* clock_boot_ns before which none is tried, since one failed */
+	_Atomic uint64_t checkpoint;          /* index of the last entry in the newest of them */
 	_Atomic uint64_t checkpoint_count, checkpoint_ns; /* written, and the time that it took */
 
 	_Atomic(struct shard_write *) inbox; /* handed in, newest first; any thread */
@@ -251,8 +254,10 @@ static enum cairn_code write_checkpoint(struct shard *s, struct cairn_error *err
 	uint64_t index, start = clock_boot_ns();
 	enum cairn_code code = checkpoint_write(s->store, s->folder, &index, error);
 
-	if (code)
+	if (code) {
+		s->checkpoint_after_ns = start + RETRY_NS;
 		return code;
+	}
 	s->checkpoint = index;
 	s->checkpoint_count++;
 	s->checkpoint_ns += clock_boot_ns() - start;
@@ -333,7 +338,7 @@ static void maybe_flush(struct shard *s)
 /* Do so where the shard keeps too much of the journal from being used again. */
 static void bound_journal(struct shard *s)
 {
-	if (s->journal && !s->stopped &&
+	if (s->journal && !s->stopped && clock_boot_ns() >= s->checkpoint_after_ns &&
 	    journal_held(s->journal) > setting_number(s->node->settings, SETTING_JOURNAL_MAX))
 		start_flush(s);
 }

@@ -118,12 +118,13 @@ int main(int argc, char **argv)
 			 &(struct journal_options){ .folder = journal, .segment_bytes = 64 << 20 }, &notice,
 			 &error) ||
 	    shard_open(&s, &n,
-		       &(struct shard_options){ .name = "bench",
-						.folder = folder,
-						.engine = argv[3],
-						.replication = "none",
-						.sync = true,
-						.settings = { 4096, 1 << 20, true } },
+		       &(struct shard_options){
+			       .name = "bench",
+			       .folder = folder,
+			       .engine = argv[3],
+			       .replication = "none",
+			       .sync = true,
+			       .settings = { .key_max = 4096, .value_limit = 1 << 20, .folders = true } },
 		       &error)) {
 		fprintf(stderr, "%s\n", error.message);
 		return 1;

@@ -27,6 +27,13 @@ setup() {
   [ "$output" = "$("$CAIRN_BUILD/t/sim/run" "$module" -n 1 -s 7 -t 2 --trace)" ]
 }
 
+@test "scenarios go as they are written down" {
+  for script in "$CAIRN_SOURCE"/t/sim/scenarios/*.txt; do
+    "$CAIRN_BUILD/t/sim/scenario" "$module" <"$script" >"$cairn_root/out" || { cat "$cairn_root/out"; false; }
+    diff -u "${script%.txt}.out" "$cairn_root/out"
+  done
+}
+
 @test "faults that are planted are found: the quick ones" {
   requires_program patch
   requires_program "${CC:-cc}"

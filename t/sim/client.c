@@ -15,6 +15,9 @@ void client_answer(struct world *w, uint64_t reference, bool done, uint64_t valu
 	if (!o || o->state != OP_OPEN)
 		return;
 	o->state = done ? OP_DONE : OP_FAILED;
+	if (w->quiet && reference <= 100)
+		world_trace(w, "operation %llu is done at node %u%s", (unsigned long long)reference, o->node,
+			    o->is_read ? " (a read)" : "");
 	o->linear.answer = ++w->order;
 	if (o->linear.kind == LINEAR_READ)
 		o->linear.value = value;
@@ -26,6 +29,9 @@ void client_refused(struct world *w, uint64_t reference, bool never)
 {
 	struct op *o = op_of(w, reference);
 
+	if (w->quiet && reference <= 100 && o && o->state == OP_OPEN)
+		world_trace(w, "operation %llu %s", (unsigned long long)reference,
+			    never ? "is refused: it did not happen" : "may or may not have happened");
 	if (o && o->state == OP_OPEN && never)
 		o->state = OP_FAILED;
 }
@@ -56,6 +62,19 @@ static struct op *new_op(struct world *w, unsigned key)
 	*o = (struct op){ .key = key, .linear = { .call = ++w->order, .answer = UINT64_MAX } };
 	o->linear.value = w->op_count;
 	return o;
+}
+
+void client_put(struct world *w, struct node *n)
+{
+	struct op *o = n ? new_op(w, 0) : NULL;
+
+	if (!o)
+		return;
+	o->linear.kind = LINEAR_WRITE;
+	o->node = n->id;
+	node_step(w, n,
+		  &(struct cairn_event){ .kind = CAIRN_EVENT_PROPOSE, .reference = w->op_count, .size = 100 },
+		  1);
 }
 
 void client_read(struct world *w, struct node *n)

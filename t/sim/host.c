@@ -31,6 +31,11 @@ uint64_t mix(uint64_t a, uint64_t b)
 	return (a ^ (a >> 31)) | 1;
 }
 
+uint64_t node_clock(const struct world *w, const struct node *n)
+{
+	return (uint64_t)((double)w->now * n->drift) + n->skew_us;
+}
+
 /* --- records --- */
 
 uint64_t records_last(const struct records *r)
@@ -218,6 +223,7 @@ static void on_append(struct world *w, struct node *n, const struct cairn_entry 
 static void on_truncate(struct world *w, struct node *n, uint64_t from)
 {
 	check_truncate(w, n, from);
+	world_trace(w, "node %u drops its log from entry %llu on", n->id, (unsigned long long)from);
 	for (uint64_t i = from; i <= records_last(&n->log); i++)
 		if (records_get(&n->log, i)->kind == CAIRN_ENTRY_COMMAND)
 			client_refused(w, records_get(&n->log, i)->reference, false);
@@ -254,6 +260,8 @@ static void on_apply(struct world *w, struct node *n, const struct cairn_effect 
 			   (unsigned long long)e->last);
 	for (uint64_t i = e->index; i <= e->last; i++)
 		check_commit(w, n, i, records_get(&n->log, i), e->term);
+	world_trace(w, "node %u applies entries %llu to %llu", n->id, (unsigned long long)e->index,
+		    (unsigned long long)e->last);
 	n->apply_to = e->last;
 	if (!n->applying) {
 		n->applying = true;
@@ -358,8 +366,8 @@ static void host_effect(void *arg, const struct cairn_effect *e)
 	case CAIRN_EFFECT_SET_TIMER:
 		n->timer_at = e->now_us;
 		world_at(w,
-			 e->now_us > (uint64_t)((double)w->now * n->drift)
-				 ? (uint64_t)((double)e->now_us / n->drift) - w->now + 1
+			 e->now_us > node_clock(w, n)
+				 ? (uint64_t)((double)(e->now_us - node_clock(w, n)) / n->drift) + 1
 				 : 0,
 			 TIMER, n->id, NULL);
 		break;
@@ -378,7 +386,7 @@ void node_step(struct world *w, struct node *n, const struct cairn_event *events
 	w->steps++;
 	the_world = w;
 	for (size_t i = 0; i < count; i++)
-		((struct cairn_event *)&events[i])->now_us = (uint64_t)((double)w->now * n->drift);
+		((struct cairn_event *)&events[i])->now_us = node_clock(w, n);
 	r = w->module->step(n->instance, events, count);
 	if (r < 0)
 		world_fail(w, "node %u stops: %s", n->id, strerror(-r));

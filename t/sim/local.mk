@@ -1,5 +1,9 @@
 # The simulator: worlds of nodes that go wrong, for any replication module.
-check_PROGRAMS += t/sim/run
+check_PROGRAMS += t/sim/run t/sim/scenario
+t_sim_scenario_SOURCES = %D%/sim.h %D%/scenario.c %D%/world.c %D%/host.c %D%/check.c %D%/client.c %D%/linear.h %D%/linear.c
+t_sim_scenario_CPPFLAGS = $(BASE_CPPFLAGS)
+t_sim_scenario_LDFLAGS = $(AM_LDFLAGS) $(EXPORT_CAIRN)
+t_sim_scenario_LDADD = libbase.la -ldl
 t_sim_run_SOURCES = %D%/sim.h %D%/run.c %D%/world.c %D%/host.c %D%/check.c %D%/client.c %D%/linear.h %D%/linear.c
 t_sim_run_CPPFLAGS = $(BASE_CPPFLAGS)
 t_sim_run_LDFLAGS = $(AM_LDFLAGS) $(EXPORT_CAIRN)
@@ -22,7 +26,7 @@ t_unit_u_raft_LDADD = libloader.la libbase.la
 t_unit_u_raft_LDFLAGS = $(AM_LDFLAGS) $(EXPORT_CAIRN)
 
 BATS += t/3100-raft-sim.bats
-EXTRA_DIST += %D%/README.md %D%/plant $(RAFT_FAULTS)
+EXTRA_DIST += %D%/README.md %D%/plant $(RAFT_FAULTS) $(RAFT_SCENARIOS)
 RAFT_FAULTS = %D%/faults/ack-before-sync.patch \
 	%D%/faults/ack-unverified.patch \
 	%D%/faults/change-before-commit.patch \
@@ -45,3 +49,16 @@ RAFT_FAULTS = %D%/faults/ack-before-sync.patch \
 	%D%/faults/vote-before-sync.patch \
 	%D%/faults/vote-for-any-log.patch \
 	%D%/faults/vote-not-persisted.patch
+RAFT_SCENARIOS = %D%/scenarios/a-learner-that-lacks-much.txt %D%/scenarios/a-learner-that-lacks-much.out \
+	%D%/scenarios/a-tail-that-nobody-had.txt %D%/scenarios/a-tail-that-nobody-had.out \
+	%D%/scenarios/c-transfer-and-a-candidate.txt %D%/scenarios/c-transfer-and-a-candidate.out \
+	%D%/scenarios/d-change-after-election.txt %D%/scenarios/d-change-after-election.out \
+	%D%/scenarios/e-slow-leader-disk.txt %D%/scenarios/e-slow-leader-disk.out \
+	%D%/scenarios/figure-8.txt %D%/scenarios/figure-8.out \
+	%D%/scenarios/first-election.txt %D%/scenarios/first-election.out \
+	%D%/scenarios/leader-loss.txt %D%/scenarios/leader-loss.out \
+	%D%/scenarios/members-one-by-one.txt %D%/scenarios/members-one-by-one.out \
+	%D%/scenarios/partition.txt %D%/scenarios/partition.out \
+	%D%/scenarios/snapshot-instead-of-log.txt %D%/scenarios/snapshot-instead-of-log.out \
+	%D%/scenarios/split-vote.txt %D%/scenarios/split-vote.out \
+	%D%/scenarios/transfer-under-load.txt %D%/scenarios/transfer-under-load.out

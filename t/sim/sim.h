@@ -118,6 +118,7 @@ struct node {
 	uint64_t term, leader;
 	uint64_t disk_us, slow_us; /* extra time of its disk, of its applying */
 	double drift;
+	uint64_t skew_us; /* its clock is ahead by this */
 	struct waiting_read *reads;
 	size_t read_count, read_cap;
 	uint64_t known[NODES + 1], known_term; /* a leader's: what each node has told it that it has */
@@ -175,6 +176,8 @@ __attribute__((format(printf, 2, 3))) void world_fail(struct world *w, const cha
 __attribute__((format(printf, 2, 3))) void world_trace(struct world *w, const char *format, ...);
 const struct blob *world_blob(struct world *w, const void *bytes, size_t len);
 struct world *world_new(const struct cairn_replication *module, uint64_t seed, unsigned voters, bool trace);
+/* One without faults, clients and chance, for scenarios. */
+struct world *world_quiet(const struct cairn_replication *module, unsigned voters);
 /* Let things happen for US. False where the world has failed. */
 bool world_run(struct world *w, uint64_t us);
 void world_free(struct world *w);
@@ -193,6 +196,8 @@ void node_apply_done(struct world *w, struct node *n);
 void node_compact(struct world *w, struct node *n);
 void packet_free(struct packet *p);
 uint64_t mix(uint64_t a, uint64_t b);
+/* What N's clock says. */
+uint64_t node_clock(const struct world *w, const struct node *n);
 uint64_t records_last(const struct records *r);
 uint64_t records_hash(const struct records *r, uint64_t index);
 uint64_t records_term(const struct records *r, uint64_t index);
@@ -213,6 +218,8 @@ void check_histories(struct world *w);
 
 /* client.c */
 void client_turn(struct world *w);
+/* A write at N, if there is one. */
+void client_put(struct world *w, struct node *n);
 /* A read of each key at N. */
 void client_read(struct world *w, struct node *n);
 void client_answer(struct world *w, uint64_t reference, bool done, uint64_t value);

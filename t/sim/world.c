@@ -261,7 +261,7 @@ static void happen(struct world *w, const struct happening_at *h)
 			node_deliver(w, n, p);
 		break;
 	case TIMER:
-		if (same && (uint64_t)((double)w->now * n->drift) >= n->timer_at)
+		if (same && node_clock(w, n) >= n->timer_at)
 			node_step(w, n, &(struct cairn_event){ .kind = CAIRN_EVENT_TIMER }, 1);
 		break;
 	case DISK_DONE:
@@ -345,6 +345,17 @@ struct world *world_new(const struct cairn_replication *module, uint64_t seed, u
 	}
 	world_at(w, 0, CLIENT, 0, NULL);
 	world_at(w, 300000, FAULT, 0, NULL);
+	return w;
+}
+
+struct world *world_quiet(const struct cairn_replication *module, unsigned voters)
+{
+	struct world *w = world_new(module, 1, voters, true);
+
+	w->faults = false;
+	w->quiet = true;
+	w->loss = w->duplicate = 0;
+	w->delay_us = 200;
 	return w;
 }
 

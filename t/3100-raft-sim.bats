@@ -38,7 +38,7 @@ setup() {
   requires_program patch
   requires_program "${CC:-cc}"
   run "$CAIRN_SOURCE/t/sim/plant" "$run" "$CAIRN_BUILD/t/unit/u-raft" "$CAIRN_SOURCE" 40 \
-    ack-before-sync vote-before-sync two-votes commit-of-older-term commit-only-on-ack verified-not-reset
+    ack-before-sync vote-before-sync two-votes commit-of-older-term commit-only-on-ack own-disk-not-waited-for
   [ "$status" -eq 0 ] || { echo "$output"; false; }
 }
 

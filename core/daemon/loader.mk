@@ -22,3 +22,12 @@ t_unit_u_loader_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_loader_LDFLAGS = $(AM_LDFLAGS) $(EXPORT_CAIRN)
 t_unit_u_loader_LDADD = libloader.la libbase.la
 BATS += t/2020-loader.bats
+
+# Has the C library's file calls itself, for the engines and their libraries too.
+check_PROGRAMS += t/unit/u-power
+TESTS += t/unit/u-power
+BATS += t/2500-power.bats
+t_unit_u_power_CPPFLAGS = $(TEST_CPPFLAGS)
+t_unit_u_power_LDFLAGS = $(AM_LDFLAGS) -Wl,--export-dynamic
+t_unit_u_power_LDADD = libloader.la libbase.la
+EXTRA_DIST += t/lib/powerdisk.h

@@ -66,8 +66,8 @@ struct disk_fd {
 
 static struct {
 	pthread_mutex_t lock;
-	bool on;       /* calls are noted */
-	char dir[200]; /* absolute */
+	_Atomic bool on; /* calls are noted */
+	char dir[200];   /* absolute */
 	uint64_t random;
 	struct disk_file files[DISK_FILES];
 	int file_count;
@@ -126,9 +126,29 @@ static void disk_change(const char *text, int file, bool joined)
 	disk_set(disk.names, text, file);
 }
 
+/* Without the lock; what it gives stays until FD is closed. */
 static struct disk_fd *disk_fd(int fd)
 {
-	return disk.on && fd >= 0 && fd < DISK_FDS && disk.fds[fd].kind ? &disk.fds[fd] : NULL;
+	struct disk_fd *d = NULL;
+
+	if (!disk.on || fd < 0 || fd >= DISK_FDS)
+		return NULL;
+	pthread_mutex_lock(&disk.lock);
+	if (disk.fds[fd].kind)
+		d = &disk.fds[fd];
+	pthread_mutex_unlock(&disk.lock);
+	return d;
+}
+
+static void disk_set_fd(int fd, struct disk_fd d)
+{
+	if (!disk.on || fd < 0)
+		return;
+	if (fd >= DISK_FDS)
+		abort();
+	pthread_mutex_lock(&disk.lock);
+	disk.fds[fd] = d;
+	pthread_mutex_unlock(&disk.lock);
 }
 
 /* The name in the folder that PATH at DIRFD is, "." for the folder itself; NULL: none of ours. */
@@ -256,10 +276,7 @@ static int disk_open(int dirfd, const char *path, int flags, mode_t mode)
 		}
 		pthread_mutex_unlock(&disk.lock);
 	}
-	if (disk.on && fd >= DISK_FDS)
-		abort();
-	if (disk.on && fd >= 0)
-		disk.fds[fd] = d;
+	disk_set_fd(fd, d);
 	return fd;
 }
 
@@ -267,16 +284,17 @@ static int disk_open(int dirfd, const char *path, int flags, mode_t mode)
 static ssize_t disk_write(int fd, const struct iovec *iov, int count, off_t at)
 {
 	struct disk_fd *d = disk_fd(fd);
-	bool lit = !disk.dark;
 	struct disk_file *f;
 	unsigned char *data;
 	size_t len = 0, place;
+	bool lit;
 	int e;
 
 	if (!d)
 		return at < 0 ? syscall(SYS_writev, fd, iov, count)
 			      : syscall(SYS_pwritev, fd, iov, count, at, 0);
 	pthread_mutex_lock(&disk.lock);
+	lit = !disk.dark;
 	f = &disk.files[d->file];
 	for (int i = 0; i < count; i++)
 		len += iov[i].iov_len;
@@ -433,8 +451,7 @@ int openat(int dirfd, const char *path, int flags, ...)
 
 int close(int fd)
 {
-	if (fd >= 0 && fd < DISK_FDS)
-		disk.fds[fd].kind = DISK_FD_NONE;
+	disk_set_fd(fd, (struct disk_fd){ 0 });
 	return (int)syscall(SYS_close, fd);
 }
 
@@ -504,10 +521,14 @@ int unlinkat(int dirfd, const char *path, int flags)
 	return disk_unlink(dirfd, path, flags);
 }
 
-void *mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset)
+/* Called before a sanitizer is ready. */
+__attribute__((no_sanitize("thread", "address"))) void *mmap(void *at, size_t len, int protection, int flags,
+							     int fd, off_t offset)
 {
-	struct disk_fd *d = fd < 0 ? NULL : disk_fd(fd);
+	struct disk_fd *d = NULL;
 
+	if (fd >= 0 && disk.on)
+		d = disk_fd(fd);
 	if (d && (protection & PROT_WRITE) && (flags & MAP_SHARED))
 		disk.files[d->file].mapped = true;
 	return (void *)syscall(SYS_mmap, at, len, protection, flags, fd, offset);
@@ -654,11 +675,14 @@ static __attribute__((unused)) const char *disk_differs(void)
 	disk.on = false;
 	for (int i = 0; i < DISK_NAMES && !found; i++) {
 		const struct disk_name *n = &disk.names[i];
-		const struct disk_file *f = &disk.files[n->file];
+		const struct disk_file *f;
 		unsigned char *data;
 		size_t len;
 
-		if (!n->text[0] || f->mapped || !strncmp(n->text, "LOG", 3))
+		if (!n->text[0])
+			continue;
+		f = &disk.files[n->file];
+		if (f->mapped || !strncmp(n->text, "LOG", 3))
 			continue;
 		data = disk_read(n->text, &len);
 		if (len != f->now_len || (len && memcmp(data, f->now, len)))

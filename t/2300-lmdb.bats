@@ -123,3 +123,26 @@ spoil() { # FILE OFFSET
   cat "$cairn_root/said"
   grep -F 'cut off' "$cairn_root/said"
 }
+
+@test "zeros behind the file do no harm" {
+  start -o volume.through=yes
+  for i in {1..20}; do cairn put "k$i" "value $i"; done
+  cairn_kill
+  truncate -s +4M "$volume/1.mdb"
+  cairn_start
+  for i in {1..20}; do [ "$(cairn get "k$i")" = "value $i" ]; done
+  cairn put k21 v
+  cairn check
+}
+
+@test "a lost data file is refused by its name, and nothing is made anew" {
+  start -o volume.through=yes
+  cairn put k1 v
+  cairn_kill
+  rm "$volume/1.mdb"
+  cairn_start
+  run cairn get k1
+  [ "$status" -eq 9 ] || { echo "$output"; false; }
+  [[ "$output" == *"1.mdb is missing"* ]] || { echo "$output"; false; }
+  [ ! -e "$volume/1.mdb" ]
+}

@@ -182,6 +182,30 @@ static int look_apart(void)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 100 + WTERMSIG(status);
 }
 
+/* FILE cut at each byte of its last page, with zeros behind it, and without the lock beside it. */
+static void last_page(const char *file, size_t len)
+{
+	char *longer = calloc(1, len + (4 << 20)), path[512];
+	unsigned bad = 0;
+
+	spill("case", file, len);
+	path_of(path, "case", "1.mdb");
+	for (size_t cut = len - 1; cut >= len - PAGE; cut--) {
+		if (truncate(path, (off_t)cut))
+			bail("truncate");
+		bad += look() != REFUSED;
+	}
+	is_int(bad, 0, "cut off at each byte of its last page: refused, with file and offset");
+
+	memcpy(longer, file, len);
+	spill("case", longer, len + (4 << 20));
+	is_int(look_apart(), SOUND, "zeros behind its pages do no harm");
+	path_of(path, "case", "1.mdb-lock");
+	unlink(path);
+	is_int(look_apart(), SOUND, "nor does it to lose the lock file");
+	free(longer);
+}
+
 static void damage(void)
 {
 	unsigned outcomes[4] = { 0 }, died = 0, tried = 0;
@@ -211,6 +235,7 @@ static void damage(void)
 		}
 	}
 	is_int(died, 0, "cut off at %u places: refused, with file and offset", tried);
+	last_page(file, len);
 
 	spoilt = malloc(len);
 	for (size_t at = 0, n = 0; at < len; at += n++ % 2 ? 61 : 1013) {

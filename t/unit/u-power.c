@@ -398,6 +398,10 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
 		if (argc > 1 && strcmp(argv[1], engines[i].name))
 			continue;
+#ifdef __SANITIZE_THREAD__ /* which does not see how LevelDB's threads wait for one another */
+		if (!strcmp(engines[i].name, "leveldb"))
+			continue;
+#endif
 		if (loader_get(loader, PLUGIN_ENGINE, engines[i].name, &p, &error)) {
 			ok(1, "%s: # SKIP not built", engines[i].name);
 			continue;

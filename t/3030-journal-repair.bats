@@ -87,6 +87,22 @@ damage() {
   [ "$(cairn get k7)" = v7 ]
 }
 
+@test "a volume that only the journal knows of keeps all that follows on its engine" {
+  for i in {1..4}; do cairn put "k$i" "v$i"; done
+  until [ "$(cairn --json journal | jq -s '[.. | objects | select(.name? == "main") | .flushed] | max // 0')" -ge 4 ]; do sleep 0.05; done
+  cp -a "$data/volumes" "$cairn_root/before"
+  for i in 5 6; do cairn put "k$i" "v$i"; done
+  cairn_kill
+  rm -r "$data/volumes" "$cairn_root/before/_system"
+  mv "$cairn_root/before" "$data/volumes"
+  damage k2
+  run cairn repair --dir "$data"
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+  [[ $output == *"plan: main: entries 5 to 6 are kept"*"plan: no gap is left"*"main: sound: 6 keys"* ]] || { echo "$output"; false; }
+  cairn_start
+  for i in {1..6}; do [ "$(cairn get "k$i")" = "v$i" ]; done
+}
+
 @test "damage in what the engines have not got: what follows on them is kept, the rest is listed" {
   only_in_journal
   damage k3

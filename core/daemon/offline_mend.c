@@ -42,6 +42,7 @@ struct mend {
 	struct kept *shards; /* owned */
 	FILE *list;          /* of what is lost; NULL the second time */
 	struct journal *j;   /* the new one; NULL the first time */
+	uint64_t only;       /* the one shard whose records are looked at; 0: all */
 	uint64_t entries;    /* kept */
 	uint64_t lost;
 	struct cairn_error *error;
@@ -72,7 +73,7 @@ static void note_volume(void *arg, struct volume *v)
 	struct kept *k = shard_of(m, shard_id(v->folder));
 	struct store_facts facts;
 
-	if (!k)
+	if (!k || k->known)
 		return;
 	snprintf(k->name, sizeof(k->name), "%s", v->name);
 	if (!v->shard)
@@ -82,8 +83,8 @@ static void note_volume(void *arg, struct volume *v)
 	k->known = true;
 }
 
-/* The engines as they are without the journal. A volume that cannot be opened keeps what follows on the first
- * entry that is left. */
+/* The engines as they are, where N has no journal. A volume that cannot be opened keeps what follows on the
+ * first entry that is left. */
 static void note_volumes(struct mend *m)
 {
 	struct cairn_error ignored = { 0 };
@@ -197,6 +198,8 @@ static int take_record(struct mend *m, const struct record_head *r, struct cairn
 	if (!k)
 		return (int)cairn_fail(m->error, CAIRN_E_INTERNAL, "no memory");
 	*a = (struct asked){ .r = { .done = stored } };
+	if (m->only && r->shard != m->only)
+		return 0;
 	switch ((enum record_kind)r->kind) {
 	case RECORD_FIRST:
 		if (!k->expected && r->index)
@@ -333,6 +336,27 @@ static enum cairn_code write_new(struct mend *m, const char *path, const char *n
 	if (!code)
 		code = (enum cairn_code)read_through(m, path);
 	journal_close(m->j);
+	m->j = NULL;
+	return code;
+}
+
+/* Which volumes there are may stand in the journal alone. So what is whole of that goes into the new journal
+ * first, and is read with it; then it is known where their engines stand, too. */
+static enum cairn_code note_young(struct mend *m, const char *path, const char *new_path)
+{
+	struct journal_options o = { .folder = new_path, .read_only = true };
+	struct cairn_error notice;
+	enum cairn_code code;
+
+	m->only = shard_id(VOLUME_SYSTEM);
+	code = write_new(m, path, new_path);
+	m->only = 0;
+	if (!code)
+		code = journal_open(&m->n->journal, &o, &notice, m->error);
+	if (!code)
+		note_volumes(m);
+	journal_close(m->n->journal);
+	m->n->journal = NULL;
 	return code;
 }
 
@@ -380,7 +404,9 @@ enum cairn_code offline_journal_repair(struct node *n, struct cairn_error *error
 	snprintf(new_path, sizeof(new_path), "%s" NEW, path);
 	snprintf(aside, sizeof(aside), "journal-%lld", (long long)time(NULL));
 	note_volumes(&m);
-	code = offline_list_open(n, aside, &m.list, &lost_fd, error);
+	code = note_young(&m, path, new_path);
+	if (!code)
+		code = offline_list_open(n, aside, &m.list, &lost_fd, error);
 	if (!code)
 		code = (enum cairn_code)read_through(&m, path);
 	if (!code)

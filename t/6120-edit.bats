@@ -103,6 +103,18 @@ editor() {
   [ "$status" -eq 2 ]
 }
 
+@test "an editor that leaves no file there is told of" {
+  cairn put k v
+  for left in mkdir mkfifo; do
+    editor "rm \"\$1\"; $left \"\$1\""
+    run timeout 20 cairn edit k
+    [ "$status" -eq 2 ] || { echo "$status $output"; false; }
+    [[ $output == "cairn: invalid: the editor left no file at "*"; nothing was written" ]]
+  done
+  [ "$(cairn get k)" = v ]
+  nothing_left
+}
+
 @test "a signal ends the editor, and nothing is left" {
   cairn put k v
   mkfifo ready

@@ -165,9 +165,14 @@ static enum cairn_code run_editor(struct draft *d)
 /* What the editor has left, without the newline that it has put behind a value that had none. */
 static enum cairn_code read_back(struct draft *d, char **text, size_t *len)
 {
-	int r = file_read(AT_FDCWD, d->path, TEXT_MAX, text, len);
 	bool had = !d->old.len || d->old.data[d->old.len - 1] == '\n';
+	struct stat st;
+	int r;
 
+	if (stat(d->path, &st) == 0 && !S_ISREG(st.st_mode)) /* opening a fifo would wait for ever */
+		return cairn_fail(&d->c->error, CAIRN_E_INVALID,
+				  "the editor left no file at %.200s; nothing was written", d->path);
+	r = file_read(AT_FDCWD, d->path, TEXT_MAX, text, len);
 	if (r < 0) {
 		errno = -r;
 		return file_failed(d, d->path);

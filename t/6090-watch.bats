@@ -481,6 +481,17 @@ dead_job() { ! kill -0 "$pid" 2>/dev/null; }
   done
 }
 
+@test "a watch from revision 0 is one from the first" {
+  cairn_node
+  cairn put k v
+  run timeout 20 python3 -c '
+import json, socket, sys
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); f = s.makefile(); f.readline()
+s.sendall(b"{\"id\":1,\"op\":\"watch\",\"args\":{\"prefix\":\"\",\"revision\":0}}\n")
+print([json.loads(f.readline())["event"]["revision"] for i in range(2)])' "${CAIRN_SERVER#unix:}"
+  [ "$output" = "[0, 1]" ]
+}
+
 @test "a key that goes at its time is a change, and so are patch, swap, ttl and revert" {
   node
   export CAIRN_VOLUME=kept

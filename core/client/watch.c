@@ -43,7 +43,8 @@ struct watching *watching_new(struct cairn_slice fields)
 	w->initial = cairn_field_bool(fields, CAIRN_F_INITIAL, false);
 	w->progress = cairn_field_bool(fields, CAIRN_F_PROGRESS, false);
 	w->at = cairn_field_u64(fields, CAIRN_F_AT, 0);
-	w->revision = cairn_field_u64(fields, CAIRN_F_REVISION, 0);
+	if (cairn_field_find(fields, CAIRN_F_REVISION, &from)) /* 0 here is "not given" */
+		w->revision = cairn_body_u64(from) ? cairn_body_u64(from) : 1;
 	w->incarnation = cairn_field_u64(fields, CAIRN_F_INCARNATION, 0);
 	if (cairn_field_find(fields, CAIRN_F_FROM, &from))
 		cairn_msg_bytes(&w->from, CAIRN_F_FROM, from);

@@ -56,6 +56,7 @@ static void begin_work(struct pool_task *t)
 	} else {
 		store_feed_facts(store, &facts);
 		w->from.revision = cairn_field_u64(c->fields, CAIRN_F_REVISION, facts.revision + 1);
+		w->from.revision += !w->from.revision; /* the first one is 1 */
 		if (w->from.revision > facts.revision + 1)
 			cairn_fail(&c->error, CAIRN_E_INVALID,
 				   "revision %llu is not there yet; the next one is %llu",

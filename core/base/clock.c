@@ -43,6 +43,7 @@ bool clock_parse(const char *text, size_t len, uint64_t *ns)
 	uint64_t fraction = 0;
 	const char *p;
 	time_t s;
+	int day;
 
 	if (len >= sizeof(buf))
 		return false;
@@ -59,8 +60,10 @@ bool clock_parse(const char *text, size_t len, uint64_t *ns)
 	}
 	if (!p || p[0] != 'Z' || p[1])
 		return false;
+	day = t.tm_mday;
 	s = timegm(&t);
-	if (s < 0 || (uint64_t)s > UINT64_MAX / NS - 1)
+	if (s < 0 || t.tm_mday != day || /* such as 31 June */
+	    (uint64_t)s > UINT64_MAX / NS - 1)
 		return false;
 	*ns = (uint64_t)s * NS + fraction;
 	return true;

@@ -129,3 +129,36 @@ END
   echo "$output"
   [ "$status" -eq 0 ]
 }
+
+# What fills the disk is history: it is given up, oldest first, and writes go on by themselves.
+overwritten() {
+  cat <<'END'
+fail() { echo "$*"; tail -n 20 "$disk/log"; exit 1; }
+mkfifo "$disk/ready"
+cairnd -d "$disk/data" -s "$disk/socket" -e "$1" -o journal.segment=4M --exit-with-parent --ready-fd 9 9>"$disk/ready" 2>"$disk/log" &
+read -r _ <"$disk/ready" || fail "no start"
+export CAIRN_SERVER=unix:$disk/socket
+for i in $(seq 500); do
+  for _ in $(seq 100); do # at most some seconds
+    head -c 100000 /dev/zero | tr '\0' "$((i % 10))" | cairn put "k$((i % 20))" - >/dev/null 2>"$disk/error" && continue 2
+    grep -q '^cairn: full' "$disk/error" || fail "$(cat "$disk/error")"
+    read -rt 0.2 _ <>"$disk/ready"
+  done
+  fail "put $i: $(cat "$disk/error")"
+done
+[ "$(cairn get k19 | head -c 1)" = 9 ] || fail "another value"
+cairn check >/dev/null || fail "check"
+grep -q 'its oldest part is given up' "$disk/log" || fail "history was not given up"
+kill %1
+wait %1
+END
+}
+
+@test "a disk that history fills: its oldest part is given up, and writes go on by themselves" {
+  overwritten >"$cairn_root/script"
+  for engine in bitcask lmdb leveldb; do
+    [ -e "${CAIRN_PLUGIN_PATH%%:*}/engine-$engine.so" ] || continue
+    run inside unshare bash "$cairn_root/script" "$engine"
+    [ "$status" -eq 0 ] || { echo "$engine: $output"; false; }
+  done
+}

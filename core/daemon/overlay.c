@@ -6,7 +6,8 @@
  * Maps are counted: a guard, a snapshot or an iterator keeps those that it began with. Values in them begin
  * with a byte that tells a value from a mark for "deleted".
  *
- * Failures of the engine below come out of the flush; nothing is lost by them.
+ * Failures of the engine below come out of the flush; nothing is lost by them. Where there was no room, the
+ * frozen map goes back into the active one, since deletes that come later may make room.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -457,6 +458,53 @@ static int freeze(struct overlay *o, struct cairn_error *error)
 	return 0;
 }
 
+static int unless_there(void *arg, bool found, struct cairn_slice old, const struct iovec **value)
+{
+	(void)old;
+	*value = arg;
+	return !found;
+}
+
+/*
+ * There is no room below for the frozen map. What came since may make room, in one batch with it: it becomes
+ * a part of the active map, as what is older there. 0 or -ENOMEM, and then it stays frozen.
+ */
+static int thaw(struct overlay *o)
+{
+	struct layer *gone[2] = { o->frozen, NULL };
+	struct btree_tag tag = { o->position.index, o->position.term };
+	struct cairn_slice key, value;
+	struct btree_iter *it =
+		btree_iter_open(o->frozen->tree, NULL, cairn_slice(NULL, 0), cairn_slice(NULL, 0), false);
+	struct btree *t;
+	int e = it ? 0 : -ENOMEM;
+
+	pthread_mutex_lock(&o->writing);
+	t = o->active->tree;
+	btree_begin(t);
+	while (!e && btree_next(it, &key, &value)) {
+		struct iovec old = { (void *)value.data, value.len };
+
+		e = btree_update(t, key, unless_there, &old);
+	}
+	if (e)
+		btree_abort(t);
+	else
+		e = btree_commit(t, &tag);
+	if (!e) {
+		pthread_mutex_lock(&o->lock);
+		o->active->since_ns = o->frozen->since_ns;
+		o->frozen = NULL;
+		pthread_mutex_unlock(&o->lock);
+	}
+	pthread_mutex_unlock(&o->writing);
+	if (it)
+		btree_iter_close(it);
+	if (!e)
+		layers_drop(o, gone);
+	return e;
+}
+
 /* With the right to write below: freeze and write one map. */
 static int flush_one(struct overlay *o, struct cairn_error *error)
 {
@@ -466,6 +514,8 @@ static int flush_one(struct overlay *o, struct cairn_error *error)
 	if (e || !o->frozen)
 		return e;
 	e = write_below(o, o->frozen, o->frozen_position, error);
+	if (e == -ENOSPC)
+		thaw(o);
 	if (e)
 		return e;
 	pthread_mutex_lock(&o->lock);

@@ -587,7 +587,8 @@ static bool reclaim(struct shard *s)
 		stop(s, &error);
 	}
 	s->reclaim = more && !code;
-	if (!s->reclaim && !code && !s->raising && store_history_excess(s->store, &floor) == 0)
+	if (!s->reclaim && !code && !s->raising &&
+	    store_history_excess(s->store, s->no_room || s->full.code, &floor) == 0)
 		s->give_up = floor;
 	return s->reclaim;
 }
@@ -1146,7 +1147,7 @@ static bool frees(const struct shard_write *w)
 	unsigned op = cairn_message_number(cairn_msg_slice(&w->command));
 
 	return op == CAIRN_OP_DELETE || op == CAIRN_OP_DELETE_PREFIX || op == CAIRN_OP_PURGE ||
-		op == CAIRN_OP_EXPIRE_DUE || op == CAIRN_OP_UNSTAGE;
+		op == CAIRN_OP_EXPIRE_DUE || op == CAIRN_OP_UNSTAGE || op == CAIRN_OP_CONFIGURE;
 }
 
 /* Make W an event, or answer it where it cannot be proposed. Returns whether it is one. */

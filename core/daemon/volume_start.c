@@ -59,6 +59,20 @@ void volumes_tick_soon(struct node *n)
 	loop_post(n->loop, &t->soon);
 }
 
+/* The system volume is small, and the journal keeps everything until it has flushed: it may use the room that
+ * the others keep free. */
+static bool use_reserve(struct volume *v)
+{
+	const struct plugin *p;
+
+	if (loader_get(v->node->loader, PLUGIN_ENGINE, v->engine, &p, NULL))
+		return true; /* opening it says why */
+	for (const struct cairn_param *row = p->engine->params; row && row->name; row++)
+		if (strcmp(row->name, "min-free") == 0)
+			return volume_add_parameter(v, "min-free=1M", strlen("min-free=1M"));
+	return true;
+}
+
 /*
  * The system volume lies on the engine that the identity file names. On the first start, and where that is
  * the memory engine, on a durable one if there is one.
@@ -83,6 +97,8 @@ static enum cairn_code open_system(struct node *n, struct cairn_error *error)
 	if (mkdirat(n->volumes->fd, v->folder, 0700) < 0 && errno != EEXIST)
 		return cairn_fail(error, cairn_error_from_errno(errno), "%s/%s: %s", n->volumes->path,
 				  v->folder, strerror(errno));
+	if (!use_reserve(v))
+		return cairn_fail(error, CAIRN_E_INTERNAL, "no memory");
 	code = volume_open_shard(v, strcmp(v->engine, "memory") != 0, NULL, error);
 	if (code) {
 		cairn_hint(error, "it holds the list of volumes; their own folders in %.100s are not touched",

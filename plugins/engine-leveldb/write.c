@@ -111,19 +111,22 @@ static void drop_deleted(void *rows, const char *k, size_t klen)
 }
 
 /* Refuse a batch while nothing has been written yet: LevelDB does not recover from a full disk without being
- * opened again. */
+ * opened again. One that deletes may use half of the reserve: it brings room in the end. */
 static int check_space(const struct handle *h, const struct cairn_batch *batch, struct cairn_error *error)
 {
 	uint64_t need = h->min_free, free_bytes;
+	bool deletes = false;
 	struct statvfs fs;
 
 	if (h->min_free == 0 || fstatvfs(h->dir_fd, &fs) || fs.f_blocks == 0)
 		return 0;
 	for (size_t i = 0; i < batch->count; i++) {
+		deletes = deletes || batch->writes[i].kind != CAIRN_WRITE_PUT;
 		need += batch->writes[i].key.len;
 		for (int k = 0; k < batch->writes[i].iov_count; k++)
 			need += batch->writes[i].iov[k].iov_len;
 	}
+	need -= deletes ? h->min_free / 2 : 0;
 	free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
 	if (free_bytes >= need)
 		return 0;

@@ -10,6 +10,7 @@
 
 #define BUCKETS 256
 #define DEFAULT_LIMIT (1ull << 30)
+#define SMALL (1u << 20) /* history that is not worth giving up for its room */
 
 uint64_t history_limit(const struct meta *m)
 {
@@ -51,7 +52,7 @@ static int add_up(struct store *s, const struct meta *m, uint64_t freed[BUCKETS]
 	return e;
 }
 
-int store_history_excess(struct store *s, uint64_t *floor)
+int store_history_excess(struct store *s, bool short_of_room, uint64_t *floor)
 {
 	uint64_t freed[BUCKETS] = { 0 }, sum = 0, wanted, limit;
 	struct meta m;
@@ -63,6 +64,8 @@ int store_history_excess(struct store *s, uint64_t *floor)
 	pthread_mutex_unlock(&s->lock);
 	*floor = 0;
 	limit = history_limit(&m);
+	if (short_of_room && m.history_used > SMALL)
+		limit = limit < m.history_used / 2 ? limit : m.history_used / 2;
 	if (!m.history || m.history_used <= limit || m.floor >= m.revision)
 		return 0;
 	e = add_up(s, &m, freed);

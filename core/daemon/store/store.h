@@ -127,9 +127,10 @@ enum cairn_code store_history(struct store *s, struct cairn_slice fields, unsign
 enum cairn_code store_reclaim(struct store *s, uint64_t now_ns, bool sync, bool *more,
 			      struct cairn_error *error);
 
-/* Where history takes more room than its limit: the floor that would give up enough of it; else *FLOOR is 0.
- * Reads all of history then. From any thread. 0 or -errno. */
-int store_history_excess(struct store *s, uint64_t *floor);
+/* Where history takes more room than its limit, or with SHORT_OF_ROOM than half of what it takes now: the
+ * floor that would give up enough of it; else *FLOOR is 0. Reads all of history then. From any thread. 0 or
+ * -errno. */
+int store_history_excess(struct store *s, bool short_of_room, uint64_t *floor);
 
 #define STORE_UPLOAD_NS (600ull * 1000000000) /* an upload lives so long after its last stage */
 

@@ -63,6 +63,7 @@ fails() {
   fails 2 "invalid: there is no command 'gte'" cairn gte
   [[ "$stderr" == *$'\n'"hint: did you mean 'get'?" ]]
   fails 2 "invalid: put has no option '--if-revison'" cairn put --if-revison 3 k v
+  fails 2 "invalid: put: --ttl does not go with --keep-ttl" cairn put --ttl 9 --keep-ttl k v
   fails 2 "invalid: which command?" cairn
   fails 1 "not-found: *nowhere*" cairn --volume nowhere get k
   fails 5 "unavailable: *" cairn -s "unix:$cairn_root/nobody" get k

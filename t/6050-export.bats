@@ -65,11 +65,11 @@ END
   cairn put app/port 9090
   echo '{"key":"app/port","value":"1"}' >one.json
   run cairn import --if-absent <one.json
-  [ "$output" = "0 keys written, 1 were there already" ]
+  [ "$output" = "0 keys written, 1 was there already" ]
   [ "$(cairn get app/port)" = 9090 ]
   before=$(cairn export | sha256sum)
   run cairn import -n <one.json
-  [ "$output" = "1 keys would be written" ]
+  [ "$output" = "1 key would be written" ]
   [ "$(cairn export | sha256sum)" = "$before" ]
 }
 

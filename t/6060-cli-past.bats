@@ -105,6 +105,13 @@ versions() { cairn history --format plain "$1" | cut -f 1,3,4 | tr '\t' ' '; }
   [ "$(versions app/web.conf | head -2)" = $'5 revert 4\n4 delete -' ]
   run cairn revert nothing 2
   [ "$status" -eq 1 ]
+  # One that is there now, and was not then.
+  cairn put app/new 1
+  run cairn revert app/new 2
+  [ "$status" -eq 1 ]
+  [ "$output" = "cairn: not-found: no key 'app/new' in volume main at revision 2" ]
+  run cairn get --revision 2 app/new
+  [ "$output" = "cairn: not-found: no key 'app/new' in volume main at revision 2" ]
   run cairn revert app/web.conf 99
   [ "$status" -eq 2 ]
 }

@@ -318,9 +318,22 @@ END
   [ "$(cat x.status)" = 3 ]
   run cairn lock --break locks/a
   [ "$status" -eq 1 ]
+  [[ "$output" == *"not-found: that lock is free"* ]]
   cairn put k v
   run cairn lock --break k
   [ "$status" -eq 2 ]
+  [ "$(cairn get k)" = v ]
+}
+
+@test "a lock within itself, and a key that is no lock: refused, not waited for" {
+  run timeout 20 cairn lock --ttl 10m locks/a cairn lock "locks/b c" sh -c 'cairn lock locks/a true; echo $?; cairn lock "locks/b c" true; echo $?'
+  [ "$status" -eq 0 ]
+  [ "$(grep -c 'it would wait for itself' <<<"$output")" -eq 2 ]
+  [ "$(grep -cx 3 <<<"$output")" -eq 2 ]
+  cairn put k v
+  run timeout 20 cairn lock k true
+  [ "$status" -eq 3 ]
+  [[ "$output" == *"k is a key that does not expire, and no lock"* ]]
   [ "$(cairn get k)" = v ]
 }
 

@@ -48,7 +48,7 @@ static enum cairn_code locked(struct node *n, struct cairn_error *error)
 		cairn_fail(error, CAIRN_E_UNAVAILABLE, "the data folder %s is in use by another cairnd",
 			   n->data_dir);
 	free(holder);
-	cairn_hint(error, "give each daemon a data folder of its own: -d FOLDER");
+	cairn_hint(error, "stop that one first; each daemon has a data folder of its own (--data)");
 	return CAIRN_E_UNAVAILABLE;
 }
 

@@ -31,13 +31,19 @@ static void explain_not_found(struct call *c, struct cairn_slice fields)
 {
 	struct cairn_slice key;
 	struct cairn_msg question = { 0 }, answer = { 0 };
+	uint64_t past;
 	char text[128];
 
 	if (c->error.code != CAIRN_E_NOT_FOUND || !cairn_field_find(fields, CAIRN_F_KEY, &key))
 		return;
-	cairn_fail(&c->error, CAIRN_E_NOT_FOUND, "no key '%s' in volume %s", shown(key, text, sizeof(text)),
-		   c->volume->name);
-	if (key.len < 2 || *(const char *)key.data != '/')
+	past = cairn_field_u64(fields, c->op == CAIRN_OP_REVERT ? CAIRN_F_REVISION : CAIRN_F_AT, 0);
+	if (past)
+		cairn_fail(&c->error, CAIRN_E_NOT_FOUND, "no key '%s' in volume %s at revision %llu",
+			   shown(key, text, sizeof(text)), c->volume->name, (unsigned long long)past);
+	else
+		cairn_fail(&c->error, CAIRN_E_NOT_FOUND, "no key '%s' in volume %s",
+			   shown(key, text, sizeof(text)), c->volume->name);
+	if (past || key.len < 2 || *(const char *)key.data != '/')
 		return;
 	while (key.len && *(const char *)key.data == '/')
 		key = cairn_slice((const char *)key.data + 1, key.len - 1);

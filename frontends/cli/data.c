@@ -92,6 +92,8 @@ VERB(put)
 				       : "put: the value is missing");
 		cairn_hint(&c->error, "usage: cairn put KEY VALUE, or @FILE, or - for standard input");
 	}
+	if (code == CAIRN_OK && argument(a, "ttl") && argument(a, "keep-ttl"))
+		code = cairn_fail(&c->error, CAIRN_E_INVALID, "put: --ttl does not go with --keep-ttl");
 	if (code == CAIRN_OK)
 		code = key_take(c, &a->operand[0], &k);
 	if (code == CAIRN_OK)

@@ -196,9 +196,19 @@ static enum cairn_code show_topic(struct cli *c, const char *name)
 	return CAIRN_E_INVALID;
 }
 
+static bool is_topic(const char *name)
+{
+	for (size_t i = 0; topics[i].name; i++)
+		if (strcmp(topics[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* 'locks' is a page of its own, and an alias of the command lock: the page comes first. */
 VERB(help)
 {
-	const struct verb *v = a->count ? verb_find(verbs, a->operand[0].text) : NULL;
+	const struct verb *v =
+		a->count && !is_topic(a->operand[0].text) ? verb_find(verbs, a->operand[0].text) : NULL;
 
 	if (argument(a, "man")) {
 		manual();

@@ -376,13 +376,17 @@ VERB(import)
 	code = import_all(&i);
 	progress_end(&i.progress);
 	if (code)
-		cairn_hint(&c->error, "%llu keys %s before it", (unsigned long long)i.keys,
-			   i.dry_run ? "would have been written" : "were written");
+		cairn_hint(&c->error, "%llu key%s %s before it", (unsigned long long)i.keys,
+			   i.keys == 1 ? "" : "s",
+			   i.dry_run             ? "would have been written"
+				   : i.keys == 1 ? "was written"
+						 : "were written");
 	else if (i.skipped)
-		out_line("%llu keys written, %llu were there already", (unsigned long long)i.keys,
-			 (unsigned long long)i.skipped);
+		out_line("%llu key%s %s, %llu %s there already", (unsigned long long)i.keys,
+			 i.keys == 1 ? "" : "s", i.dry_run ? "would be written" : "written",
+			 (unsigned long long)i.skipped, i.skipped == 1 ? "was" : "were");
 	else
-		out_line("%llu keys %s", (unsigned long long)i.keys,
+		out_line("%llu key%s %s", (unsigned long long)i.keys, i.keys == 1 ? "" : "s",
 			 i.dry_run ? "would be written" : "written");
 	cairn_msg_free(&i.fields);
 	cairn_msg_free(&i.batch);

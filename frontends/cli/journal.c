@@ -16,6 +16,7 @@ VERB(journal_list)
 	struct cairn_msg m = { 0 };
 	struct cairn_reply r = { 0 };
 	char path[4096], size[TEXT_SIZE];
+	uint64_t segments;
 	enum cairn_code code;
 
 	(void)a;
@@ -24,11 +25,12 @@ VERB(journal_list)
 	if (code == CAIRN_OK && c->format == FORMAT_JSON) {
 		out_json(c, r.fields);
 	} else if (code == CAIRN_OK) {
+		segments = cairn_field_u64(r.fields, CAIRN_F_SEGMENTS, 0);
 		text_size(cairn_field_u64(r.fields, CAIRN_F_DISK_BYTES, 0), size);
 		if (c->format != FORMAT_PLAIN)
-			out_line("%s: %llu segments, %s, newest batch %llu",
+			out_line("%s: %llu segment%s, %s, newest batch %llu",
 				 field_text(r.fields, CAIRN_F_PATH, path, sizeof(path)),
-				 (unsigned long long)cairn_field_u64(r.fields, CAIRN_F_SEGMENTS, 0), size,
+				 (unsigned long long)segments, segments == 1 ? "" : "s", size,
 				 (unsigned long long)cairn_field_u64(r.fields, CAIRN_F_DURABLE, 0));
 		out_rows(c, r.fields, CAIRN_F_VOLUMES, columns, sizeof(columns) / sizeof(*columns));
 	}

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "clock.h"
+#include "fence.h"
 #include "lock.h"
 #include "banned.h"
 
@@ -125,6 +126,38 @@ static struct cairn_slice first_result(struct cairn_slice answer)
 	return result;
 }
 
+/* The key of L, with this FENCE, is a lock that this very process runs under: it would wait for itself. */
+static bool is_outer(const struct lock *l, uint64_t fence)
+{
+	const char *outer = getenv("CAIRN_FENCE"), *volume = l->c->volume ? l->c->volume : "main";
+	char *text = outer && fence ? fence_text(NULL, volume, l->key, fence) : NULL;
+	size_t n = strlen(volume), len = text ? strlen(text) : 0;
+	const char *at = len && strncmp(outer, text, n + 1) == 0 ? strstr(outer, text + n) : NULL;
+	bool found = at && (at[len - n] == ' ' || !at[len - n]);
+
+	free(text);
+	return found;
+}
+
+/* Another has L, by the FIELDS of its key: an error where no waiting can help, else HELD says who. */
+static enum cairn_code taken(struct lock *l, struct cairn_slice fields, char *held, size_t len)
+{
+	enum cairn_code code = CAIRN_OK;
+
+	holder_say(fields, held, len);
+	if (is_outer(l, cairn_field_u64(fields, CAIRN_F_CREATE_REVISION, 0))) {
+		code = cairn_fail(&l->c->error, CAIRN_E_CONFLICT,
+				  "%s is the lock that this command runs under: it would wait for itself",
+				  l->name);
+		cairn_hint(&l->c->error, "what runs below 'cairn lock %s' has the lock already", l->name);
+	} else if (!cairn_field_u64(fields, CAIRN_F_EXPIRY, 0)) {
+		code = cairn_fail(&l->c->error, CAIRN_E_CONFLICT,
+				  "%s is a key that does not expire, and no lock", l->name);
+		cairn_hint(&l->c->error, "name another key for the lock, or delete that one");
+	}
+	return code;
+}
+
 /* Take L if it is free; else *REVISION, otherwise 0, is one at which another had it, and HELD says who. */
 static enum cairn_code take(struct lock *l, const char *value, uint64_t *revision, char *held, size_t len)
 {
@@ -154,7 +187,7 @@ static enum cairn_code take(struct lock *l, const char *value, uint64_t *revisio
 		l->until_ns = lock_until(sent_ns, l->ttl_ms);
 	} else if (!code) {
 		*revision = cairn_field_u64(r.fields, CAIRN_F_REVISION, 0);
-		holder_say(first_result(r.fields), held, len);
+		code = taken(l, first_result(r.fields), held, len);
 	} else if (code == CAIRN_E_UNKNOWN) {
 		cairn_hint(&l->c->error, "if the lock was taken, it frees itself within %llu s",
 			   (unsigned long long)(l->ttl_ms + 999) / 1000);
@@ -376,7 +409,10 @@ static enum cairn_code break_lock(struct cli *c, const struct key *key)
 	cairn_msg_close(&m, mark);
 	code = call(c, &m, &r);
 	cairn_field_find(first_result(r.fields), CAIRN_F_VALUE, &value);
-	if (!code && !holder_read(first_result(r.fields), value, &h)) {
+	if (code == CAIRN_E_NOT_FOUND) {
+		cairn_fail(&c->error, code, "that lock is free");
+		cairn_hint(&c->error, "'cairn lock --list' shows those that are held");
+	} else if (!code && !holder_read(first_result(r.fields), value, &h)) {
 		code = cairn_fail(&c->error, CAIRN_E_INVALID, "that key is no lock of 'cairn lock'");
 		cairn_hint(&c->error, "'cairn del' deletes any key");
 	} else if (!code) {

@@ -168,6 +168,7 @@ static enum cairn_code revert_key(struct cli *c, const struct arguments *a, cons
 	struct cairn_reply r = { 0 };
 	struct cairn_msg m = { 0 };
 	enum cairn_code code;
+	uint64_t size;
 
 	request(c, &m, dry ? CAIRN_OP_GET : CAIRN_OP_REVERT);
 	cairn_msg_bytes(&m, CAIRN_F_KEY, key->name);
@@ -185,9 +186,9 @@ static enum cairn_code revert_key(struct cli *c, const struct arguments *a, cons
 			printf("revision %llu: ",
 			       (unsigned long long)cairn_field_u64(r.fields, CAIRN_F_REVISION, 0));
 		text_escape(stdout, key->name, c->utf8, TEXT_BACKSLASH);
-		out_line(" %s as at revision %llu (%llu bytes)", dry ? "would be" : "is again",
-			 (unsigned long long)past->revision,
-			 (unsigned long long)cairn_field_u64(r.fields, CAIRN_F_SIZE, 0));
+		size = cairn_field_u64(r.fields, CAIRN_F_SIZE, 0);
+		out_line(" %s as at revision %llu (%llu byte%s)", dry ? "would be" : "is again",
+			 (unsigned long long)past->revision, (unsigned long long)size, size == 1 ? "" : "s");
 	}
 	cairn_reply_free(&r);
 	return code;

@@ -309,6 +309,7 @@ struct request *conn_request(struct conn *c, uint64_t id)
 	r->call.keep = on_keep;
 	r->call.event = on_event;
 	r->call.park = on_park;
+	r->call.reads = c->face->ordered ? NULL : &control->reads;
 	r->call.done = on_done;
 	r->next = c->requests;
 	r->at = &c->requests;
@@ -404,11 +405,14 @@ static void process(struct conn *c)
 	while (!c->closing) {
 		if (full(c)) {
 			c->stalled = true;
-			return;
+			break;
 		}
 		if (!(c->face ? c->face->take(c) : choose(c)))
 			break;
 	}
+	reads_serve(&c->control->reads); /* their fields lie in the input */
+	if (c->stalled)
+		return;
 	if (c->in && (c->start == c->len || c->closing))
 		drop_input(c);
 }

@@ -67,7 +67,8 @@ struct control {
 	unsigned spare_count;
 	unsigned char *inputs[16]; /* inputs of CONN_READ bytes to be used again */
 	unsigned input_count;
-	uid_t last_uid; /* whose name stands in last_author; -1: none yet */
+	struct reads reads; /* gets of the connection that is being processed */
+	uid_t last_uid;     /* whose name stands in last_author; -1: none yet */
 	char last_author[160];
 };
 

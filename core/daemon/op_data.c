@@ -133,27 +133,69 @@ static void read_at_work(struct pool_task *t)
 	loop_post(c->loop, &c->back);
 }
 
+/* A disk would have to be waited for: in a worker. */
+static void read_elsewhere(struct call *c)
+{
+	if (c->keep(c)) {
+		c->work.run = read_at_work;
+		pool_post(c->node->pool, &c->work);
+		return;
+	}
+	cairn_fail(&c->error, CAIRN_E_INTERNAL, "out of memory");
+	read_done(c);
+}
+
 /* In the loop; without waiting where that works. */
 static void read_here(struct call *c)
 {
 	bool again = false;
 
-	if (shard_may_read(volume_shard(c->volume, cairn_slice(NULL, 0)), &c->error) == CAIRN_OK) {
+	if (shard_may_read(volume_shard(c->volume, cairn_slice(NULL, 0)), &c->error) == CAIRN_OK)
 		read_once(c, STORE_NO_WAIT, &again);
-		if (again && c->keep(c)) {
-			c->work.run = read_at_work;
-			pool_post(c->node->pool, &c->work);
-			return;
+	if (again)
+		read_elsewhere(c);
+	else
+		read_done(c);
+}
+
+void reads_serve(struct reads *r)
+{
+	struct store_get gets[STORE_GETS];
+	struct call *calls[STORE_GETS];
+	size_t count = r->count, n = 0;
+
+	r->count = 0;
+	for (size_t i = 0; i < count; i++) {
+		struct call *c = r->calls[i];
+
+		/* Those of one volume go together, the others alone. */
+		if (count == 1 || c->volume != r->calls[0]->volume ||
+		    shard_may_read(volume_shard(c->volume, cairn_slice(NULL, 0)), &c->error)) {
+			read_here(c);
+			continue;
 		}
-		if (again)
-			cairn_fail(&c->error, CAIRN_E_INTERNAL, "out of memory");
+		calls[n] = c;
+		gets[n++] =
+			(struct store_get){ .fields = c->fields, .answer = &c->answer, .error = &c->error };
 	}
-	read_done(c);
+	if (n)
+		store_get_many(store_of(calls[0]), gets, n, STORE_NO_WAIT);
+	for (size_t i = 0; i < n; i++)
+		if (gets[i].again)
+			read_elsewhere(calls[i]);
+		else
+			read_done(calls[i]);
 }
 
 void op_read(struct call *c)
 {
-	read_here(c);
+	if (c->op != CAIRN_OP_GET || !c->reads) {
+		read_here(c);
+		return;
+	}
+	c->reads->calls[c->reads->count++] = c;
+	if (c->reads->count == STORE_GETS)
+		reads_serve(c->reads);
 }
 
 /* The fields of a scan's next page, in C->write.command: as asked for, but from CURSOR on and with what is

@@ -74,7 +74,16 @@ struct call {
 	uint64_t rows;            /* of a stream so far */
 	bool more;                /* a scan: rows follow behind its cursor */
 	void *priv;               /* the operation's */
+	struct reads *reads;      /* where gets may wait for others, until reads_serve; NULL: nowhere */
 };
+
+/* Gets that came together, and are served together. Of the loop's thread. */
+struct reads {
+	struct call *calls[STORE_GETS];
+	size_t count;
+};
+/* Serve them. Their fields must be valid still. */
+void reads_serve(struct reads *r);
 
 /*
  * Check C (permission, arguments known, required ones there, none twice unless it is a list), hold its volume

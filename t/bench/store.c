@@ -159,18 +159,31 @@ static void put(struct bench *b, uint64_t first, struct cost *cost)
 	end(cost, b->ahead);
 }
 
+/* As many at once as there are commands in a batch, like a client that has so many under way. */
 static void get(struct bench *b, struct cost *cost)
 {
+	uint64_t many = b->batch < STORE_GETS ? b->batch : STORE_GETS, n;
+
 	for (uint64_t i = 0; i < b->ahead; i++) {
 		cairn_msg_start(&b->commands[i], CAIRN_OP_GET);
 		add_key(&b->commands[i], draw(b, b->keys));
 	}
 	begin(cost);
-	for (uint64_t i = 0; i < b->ahead; i++) {
-		cairn_msg_start(&b->answers[i], 0);
-		if (store_get(b->h.store, cairn_message_fields(cairn_msg_slice(&b->commands[i])), 0,
-			      &b->answers[i], NULL, &b->h.error))
-			bail("a get failed: %s", b->h.error.message);
+	for (uint64_t i = 0; i < b->ahead; i += n) {
+		struct store_get gets[STORE_GETS];
+
+		n = b->ahead - i < many ? b->ahead - i : many;
+		for (uint64_t k = 0; k < n; k++) {
+			cairn_msg_start(&b->answers[i + k], 0);
+			gets[k] = (struct store_get){ .fields = cairn_message_fields(
+							      cairn_msg_slice(&b->commands[i + k])),
+						      .answer = &b->answers[i + k],
+						      .error = &b->h.error };
+		}
+		store_get_many(b->h.store, gets, n, 0);
+		for (uint64_t k = 0; k < n; k++)
+			if (gets[k].code)
+				bail("a get failed: %s", b->h.error.message);
 	}
 	end(cost, b->ahead);
 }

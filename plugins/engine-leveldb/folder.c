@@ -198,13 +198,15 @@ static int open_sized(const struct folder *f, const char *name, uint64_t *size)
 	return fd;
 }
 
-/* Scan the file NAME. 0 or -errno. */
-static int scan_file(const struct folder *f, const char *name, struct logfile_scan *s)
+/* Scan the file NAME up to END, where a record ends; 0: all of it. 0 or -errno. */
+static int scan_file(const struct folder *f, const char *name, uint64_t end, struct logfile_scan *s)
 {
 	int fd = open_sized(f, name, &s->source.size), e;
 
 	if (fd < 0)
 		return fd;
+	if (end && end < s->source.size)
+		s->source.size = end;
 	s->source.read = read_fd;
 	s->source.arg = &fd;
 	e = logfile_scan(s);
@@ -358,13 +360,25 @@ static int read_current(struct folder *f, struct cairn_error *error)
 	return -EUCLEAN;
 }
 
-static int read_manifest(struct folder *f, struct cairn_error *error)
+static void forget_entries(struct manifest *m)
+{
+	for (size_t i = 0; i < m->count; i++)
+		free(m->entries[i].keys);
+	free(m->entries);
+	m->entries = NULL;
+	m->count = m->cap = 0;
+}
+
+/* Read the edits up to END (0: all) of the MANIFEST that was found. */
+static int read_manifest(struct folder *f, uint64_t end, struct cairn_error *error)
 {
 	struct manifest *m = &f->manifest;
 	int e;
 
+	forget_entries(m);
+	m->log = m->previous_log = m->told = 0;
 	m->scan = (struct logfile_scan){ .record = take_edit, .arg = m };
-	e = scan_file(f, m->name, &m->scan);
+	e = scan_file(f, m->name, end, &m->scan);
 	if (e == -ENOENT)
 		return missing(f, error, m->name, "CURRENT names it");
 	if (e == -EBADMSG || e == -EFBIG) {
@@ -454,7 +468,7 @@ static int check_logs(const struct folder *f, struct cut *cut, struct cairn_erro
 		if (file->kind != FILE_LOG || (file->number < m->log && file->number != m->previous_log))
 			continue;
 		name_of(file, name);
-		if ((e = scan_file(f, name, &s)))
+		if ((e = scan_file(f, name, 0, &s)))
 			return failed(f, error, name, e);
 		if (cut->name[0] && s.records) {
 			damaged(f, error, cut->name, cut->at, cut->reason);
@@ -500,10 +514,49 @@ static int do_cut(const struct folder *f, const struct cut *cut, struct cairn_er
 	return 0;
 }
 
+/* Whether all is there that the MANIFEST names, *LOST where a table's name is not. *LOG as in check_logs. */
+static int check_files(const struct folder *f, struct cut *log, bool *lost, struct cairn_error *error)
+{
+	const struct manifest *m = &f->manifest;
+
+	*log = (struct cut){ 0 };
+	*lost = false;
+	for (size_t i = 0; i < m->count; i++) {
+		int e = with_table(f, &m->entries[i], error, table_check_footer);
+
+		*lost = e && !find(f, FILE_TABLE, m->entries[i].number);
+		if (e)
+			return e;
+	}
+	return check_logs(f, log, error);
+}
+
+/*
+ * LevelDB writes an edit, syncs the folder, and then the MANIFEST. So after power loss the last edit may be
+ * there without the name of a table that it adds. LevelDB was not past that sync then, and has removed
+ * nothing that the edits before it name: they are the whole state, and the last edit is cut off. Where any of
+ * that is missing, the table was lost in another way. Whether it is to be cut; *EDITS and *LOG say where.
+ */
+static bool without_last_edit(struct folder *f, struct cut *edits, struct cut *log)
+{
+	struct manifest *m = &f->manifest;
+	uint64_t last = m->scan.last, size = m->scan.source.size;
+	bool lost;
+
+	if (m->scan.records < 2 || read_manifest(f, last, NULL) || check_files(f, log, &lost, NULL))
+		return false;
+	*edits = (struct cut){ .at = last,
+			       .dropped = size - last,
+			       .reason = "it names a table that is not there, and all from before is" };
+	memcpy(edits->name, m->name, sizeof(m->name));
+	return true;
+}
+
 static int prepare(struct folder *f, struct cairn_error *notice, struct cairn_error *error)
 {
 	const struct manifest *m = &f->manifest;
-	struct cut log = { 0 }, edits = { 0 };
+	struct cut log, edits = { 0 };
+	bool lost;
 	int e = list(f);
 
 	if (e)
@@ -511,14 +564,12 @@ static int prepare(struct folder *f, struct cairn_error *notice, struct cairn_er
 	e = read_current(f, error);
 	if (e)
 		return e < 0 ? e : 0;
-	if ((e = read_manifest(f, error)))
+	if ((e = read_manifest(f, 0, error)))
 		return e;
-	for (size_t i = 0; i < m->count; i++)
-		if ((e = with_table(f, &m->entries[i], error, table_check_footer)))
-			return e;
-	if ((e = check_logs(f, &log, error)))
+	e = check_files(f, &log, &lost, error);
+	if (e && !(lost && without_last_edit(f, &edits, &log)))
 		return e;
-	if (m->scan.state == LOGFILE_TORN) {
+	if (!e && m->scan.state == LOGFILE_TORN) {
 		edits = (struct cut){ .at = m->scan.good,
 				      .dropped = m->scan.source.size - m->scan.good,
 				      .reason = m->scan.reason };
@@ -537,9 +588,7 @@ static int folder_open(struct folder *f, const char *dir)
 
 static void folder_close(struct folder *f)
 {
-	for (size_t i = 0; i < f->manifest.count; i++)
-		free(f->manifest.entries[i].keys);
-	free(f->manifest.entries);
+	forget_entries(&f->manifest);
 	free(f->files);
 	if (f->fd >= 0)
 		close(f->fd);
@@ -593,7 +642,7 @@ bool folder_find_damage(const char *dir, struct cairn_slice from, struct cairn_s
 	if (!e)
 		e = read_current(&f, error);
 	if (!e)
-		e = read_manifest(&f, error);
+		e = read_manifest(&f, 0, error);
 	for (size_t i = 0; !e && i < f.manifest.count; i++) {
 		const struct entry *t = &f.manifest.entries[i];
 

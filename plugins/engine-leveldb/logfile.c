@@ -214,6 +214,7 @@ static int whole(struct reader *r)
 		return e;
 	}
 	s->records++;
+	s->last = r->start;
 	s->good = r->at;
 	return 0;
 }
@@ -280,7 +281,7 @@ int logfile_scan(struct logfile_scan *s)
 	r->s = s;
 	r->block_at = UINT64_MAX;
 	s->state = LOGFILE_WHOLE;
-	s->records = s->good = s->bad = 0;
+	s->records = s->last = s->good = s->bad = 0;
 	s->reason = NULL;
 	e = scan(r);
 	free(r->body);

@@ -38,10 +38,10 @@ struct logfile_scan {
 	void *arg;
 	/* Out. */
 	enum logfile_state state;
-	uint64_t records;   /* good ones */
-	uint64_t good;      /* end of the last good record */
-	uint64_t bad;       /* where the bad record begins */
-	const char *reason; /* what is wrong there, a clause; static */
+	uint64_t records;    /* good ones */
+	uint64_t last, good; /* begin and end of the last good record */
+	uint64_t bad;        /* where the bad record begins */
+	const char *reason;  /* what is wrong there, a clause; static */
 };
 
 #define LOGFILE_RECORD_MAX (64u << 20) /* longest record of a MANIFEST that is taken */

@@ -9,8 +9,7 @@
  *   between. The call at which the power fails may be done in part.
  * - A file's length: that of the last sync, that of now, or a multiple of a sector in between.
  * - Names: those at the last fsync of the folder, and any first part of the changes since, in their order; a
- *   rename as a whole. A file's sync does not keep its name; where disk.journaled is set it does, with all
- *   changes of names before it, as with ext4 and xfs, which POSIX does not promise.
+ *   rename as a whole. (A file's sync does not keep its name, though ext4 and xfs would.)
  * - Files that are written through a map: as above, with all that stands there now as one write.
  * Not modelled: disks that lie, sectors torn within, bytes of other files in a file that grew.
  *
@@ -76,7 +75,6 @@ static struct {
 	int change_count;
 	long power;               /* changing calls until the power fails; below 0: it does not */
 	bool dark;                /* it has failed */
-	bool journaled;           /* a file's sync keeps its name */
 	bool lie;                 /* a sync does nothing: for seeing a test fail */
 	long fail_at;             /* the call of this number (from 1) of kind FAIL_CALL fails; 0: none */
 	int fail_call, fail_with; /* an errno; 0: a short write */
@@ -327,28 +325,6 @@ static ssize_t disk_write(int fd, const struct iovec *iov, int count, off_t at)
 	return e < 0 ? disk_failed(e) : (ssize_t)len;
 }
 
-/* The first COUNT changes of names are on disk. */
-static void disk_keep_names(int count)
-{
-	for (int i = 0; i < count; i++)
-		disk_set(disk.synced, disk.changes[i].text, disk.changes[i].file);
-	memmove(disk.changes, disk.changes + count,
-		(size_t)(disk.change_count - count) * sizeof(disk.changes[0]));
-	disk.change_count -= count;
-}
-
-/* FILE is on disk, its name too. */
-static void disk_keep_name_of(int file)
-{
-	int count = disk.change_count;
-
-	while (count && disk.changes[count - 1].file != file)
-		count--;
-	while (count && count < disk.change_count && disk.changes[count].joined)
-		count++;
-	disk_keep_names(count);
-}
-
 static int disk_sync(int fd, long call)
 {
 	struct disk_fd *d = disk_fd(fd);
@@ -359,14 +335,13 @@ static int disk_sync(int fd, long call)
 	pthread_mutex_lock(&disk.lock);
 	e = disk_enter(DISK_SYNC);
 	if (!e && !disk.lie && d->kind == DISK_FD_FOLDER) {
-		disk_keep_names(disk.change_count);
+		memcpy(disk.synced, disk.names, sizeof(disk.synced));
+		disk.change_count = 0;
 	} else if (!e && !disk.lie) {
 		struct disk_file *f = &disk.files[d->file];
 
 		disk_sync_range(f, 0, f->now_len);
 		f->synced_len = f->now_len;
-		if (disk.journaled)
-			disk_keep_name_of(d->file);
 	}
 	pthread_mutex_unlock(&disk.lock);
 	return e < 0 ? disk_failed(e) : e;

@@ -8,8 +8,10 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "crc32c.h"
 #include "engine.h"
 #include "files.h"
+#include "le.h"
 #include "loader.h"
 #include "tap.h"
 
@@ -382,6 +384,48 @@ static void deleted(void)
 	}
 }
 
+/* Write an edit that adds the table 000099.ldb, which nobody has, behind the MANIFEST of the folder "case".
+ */
+static void add_lost_table(char file[300])
+{
+	static const unsigned char edit[] = { 7, 0, 99, 100, 9, 'a', 1, 0, 0, 0, 0, 0,
+					      0, 0, 9,  'z', 1, 0,   0, 0, 0, 0, 0, 0 };
+	unsigned char record[7 + sizeof(edit)] = { [4] = sizeof(edit), [6] = 1 };
+	uint32_t crc;
+	char path[512];
+	int fd;
+
+	memcpy(record + 7, edit, sizeof(edit));
+	crc = crc32c(0, record + 6, 1 + sizeof(edit));
+	le32_put(record, (crc >> 15 | crc << 17) + 0xa282ead8u);
+	snprintf(file, 300, "%s", name_of("case", "MANIFEST", ""));
+	path_of(path, "case", file);
+	fd = open(path, O_WRONLY | O_APPEND);
+	if (fd < 0 || write(fd, record, sizeof(record)) != sizeof(record))
+		bail("cannot write %s", path);
+	close(fd);
+}
+
+/* What power loss leaves where the disk had the last edit, and not the name of the table in it. */
+static void lost_name(void)
+{
+	char path[512], file[300], log[300];
+	struct result r;
+
+	copy_folder("logs", "case");
+	add_lost_table(file);
+	r = look("case");
+	ok(r.outcome == WHOLE && names(&r, file) && names(&r, "31 bytes dropped"),
+	   "a last edit whose table has no name is cut and told, since all from before is there");
+	copy_folder("logs", "case");
+	add_lost_table(file);
+	snprintf(log, sizeof(log), "%s", name_of("case", "", ".log"));
+	path_of(path, "case", log);
+	unlink(path);
+	r = look("case");
+	ok(r.outcome == REFUSED && names(&r, "000099.ldb is missing"), "where a log is gone, too, it is not");
+}
+
 /* Cut FILE of the folder "tables" at every STEP-th byte and flip bits; count what is silent. */
 static void spoil(const char *file, size_t step, bool must_refuse_cuts)
 {
@@ -481,6 +525,7 @@ int main(void)
 	make("logs", false, 0);
 	torn_log();
 	lost_page();
+	lost_name();
 	deleted();
 	snprintf(file, sizeof(file), "%s", name_of("tables", "", ".ldb"));
 	spoil(file, 53, true);

@@ -22,10 +22,9 @@
 
 static const struct {
 	const char *name, *parameters[2];
-	bool journaled; /* it relies on a file system where a file's sync keeps its name */
-} engines[] = { { "leveldb", { "write-buffer=64K", "min-free=0" }, true },
-		{ "lmdb", { "map-size-max=64M", "min-free=0" }, false },
-		{ "bitcask", { "file-size=64K", "min-free=0" }, false } };
+} engines[] = { { "leveldb", { "write-buffer=64K", "min-free=0" } },
+		{ "lmdb", { "map-size-max=64M", "min-free=0" } },
+		{ "bitcask", { "file-size=64K", "min-free=0" } } };
 
 /* What each batch left: for each key the number that its value is made from, 0 for none. */
 static uint32_t states[BATCHES + 2][KEYS];
@@ -408,7 +407,6 @@ int main(int argc, char **argv)
 		}
 		plugin = p->engine;
 		parameters = engines[i].parameters;
-		disk.journaled = engines[i].journaled;
 		run_engine(engines[i].name, seeds, from);
 	}
 	disk_reset(folder, 1);

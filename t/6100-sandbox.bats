@@ -84,6 +84,15 @@ nothing_left_soon() {
   done
 }
 
+@test "a sandbox whose keeper is killed leaves no folder and no mount" {
+  mount=()
+  if [ -w /dev/fuse ] && command -v fusermount3 cairnfs >/dev/null; then mount=(--mount); fi
+  run --separate-stderr cairn sandbox "${mount[@]}" -- bash -c 'kill -KILL $PPID; exec sleep 1000'
+  [ "$status" -eq 70 ]
+  [[ "$stderr" == "cairn: internal: the sandbox's keeper was killed; what the command has started may go on" ]]
+  nothing_left
+}
+
 @test "what was not made is said, and nothing is left of it" {
   run --separate-stderr cairn sandbox -n 3 true
   [ "$status" -eq 10 ]

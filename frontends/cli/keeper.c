@@ -255,6 +255,21 @@ static void take_away(struct keeper *k)
 		fprintf(stderr, "cairn: %s is left: %s\n", k->s->folder, strerror(-r));
 }
 
+int keeper_after(const struct sandbox *s)
+{
+	struct keeper k = { .s = s };
+	char *const hard[] = { "fusermount3", "-uz", k.mount, NULL };
+	int r;
+
+	snprintf(k.mount, sizeof(k.mount), "%s/mnt", s->folder);
+	snprintf(k.log, sizeof(k.log), "%s/log", s->folder);
+	if (s->mount)
+		run(&k, hard);
+	for (int ms = 0; (r = folder_remove(AT_FDCWD, s->folder)) < 0 && ms < CLOSE_MS; ms += 50)
+		poll(NULL, 0, 50); /* the node makes files until it has ended */
+	return r;
+}
+
 /* Whether a key at the terminal asked us to end while the node was starting. */
 static bool interrupted(void)
 {

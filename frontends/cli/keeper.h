@@ -20,5 +20,8 @@ struct sandbox {
  * one ended it), or that of C->error, which has been shown.
  */
 int keeper_run(struct cli *c, const struct sandbox *s);
+/* The keeper was killed, and node and command end by themselves for that: unmount, and remove the folder.
+ * 0, or -errno of what cannot be removed. */
+int keeper_after(const struct sandbox *s);
 
 #endif

@@ -37,7 +37,12 @@ static int wait_keeper(struct cli *c, const struct sandbox *s, pid_t keeper, int
 		close(alive);
 	if (WIFEXITED(status))
 		return signal_number ? 128 + signal_number : WEXITSTATUS(status);
-	cairn_fail(&c->error, CAIRN_E_INTERNAL, "the sandbox's keeper was killed; %s is left", s->folder);
+	if (keeper_after(s) < 0)
+		cairn_fail(&c->error, CAIRN_E_INTERNAL, "the sandbox's keeper was killed; %s is left",
+			   s->folder);
+	else
+		cairn_fail(&c->error, CAIRN_E_INTERNAL,
+			   "the sandbox's keeper was killed; what the command has started may go on");
 	return exit_status(CAIRN_E_INTERNAL);
 }
 

@@ -3,9 +3,10 @@
 
 setup() {
   load lib/cairn.bash
-  requires_engine leveldb
+  load lib/engines.bash
+  requires_engine "$engine"
   requires_program cairn
-  cairn_node -o volume.engine=leveldb "${OPTIONS[@]}"
+  cairn_node -o "volume.engine=$engine" "${OPTIONS[@]}"
   segments=$cairn_root/n1/data/journal
 }
 
@@ -19,7 +20,7 @@ flip() { # FILE OFFSET: flip the lowest bit of that byte
 
 @test "what was answered comes back from the journal after kill -9, and the log says so" {
   for i in {1..300}; do echo "put k$i v$i"; done | cairn shell >/dev/null
-  cairn volume create second --engine leveldb
+  cairn volume create second --engine "$engine"
   cairn put -V second other 1
   was=$(digest)
   [ -n "$was" ]
@@ -43,10 +44,10 @@ flip() { # FILE OFFSET: flip the lowest bit of that byte
 }
 
 @test "a volume that was dropped leaves nothing behind, one of the same name begins anew" {
-  cairn volume create second --engine leveldb
+  cairn volume create second --engine "$engine"
   cairn put -V second k 1
   cairn volume drop second --confirm second
-  cairn volume create second --engine leveldb
+  cairn volume create second --engine "$engine"
   cairn_kill
   cairn_start
   run cairn get -V second k
@@ -84,7 +85,7 @@ flip() { # FILE OFFSET: flip the lowest bit of that byte
 }
 
 @test "through=yes needs no journal: the engine has every write" {
-  cairn volume create second --engine leveldb through=yes
+  cairn volume create second --engine "$engine" through=yes
   cairn put -V second k 1
   cairn_kill
   : >"$cairn_root/n1/log"

@@ -4,10 +4,11 @@
 
 setup() {
   load lib/cairn.bash
-  requires_engine leveldb
+  load lib/engines.bash
+  requires_engine "$engine"
   requires_program cairn
   requires_program jq
-  cairn_node -o volume.engine=leveldb
+  cairn_node -o "volume.engine=$engine"
   data=$cairn_root/n1/data
 }
 
@@ -48,7 +49,7 @@ flip() { # FILE OFFSET: flip the lowest bit of that byte
   cairn put 'a/b' 'nobody reads this'
   printf 'x' | cairn put $'odd\xff' -
   cairn del a/b
-  cairn volume create second --engine leveldb
+  cairn volume create second --engine "$engine"
   cairn put -V second other 'nor this'
   cairn_kill
   cairn --json journal dump --dir "$data" >"$cairn_root/dump"

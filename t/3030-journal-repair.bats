@@ -4,10 +4,11 @@
 
 setup() {
   load lib/cairn.bash
-  requires_engine leveldb
+  load lib/engines.bash
+  requires_engine "$engine"
   requires_program cairn
   requires_program jq
-  cairn_node -o volume.engine=leveldb
+  cairn_node -o "volume.engine=$engine"
   data=$cairn_root/n1/data
 }
 
@@ -58,7 +59,7 @@ damage() {
 }
 
 @test "a volume that was being made when its node died is there after a check" {
-  cairn volume create second --engine leveldb
+  cairn volume create second --engine "$engine"
   cairn put -V second k v
   cairn_kill
   cairn check --dir "$data"
@@ -151,11 +152,11 @@ damage() {
 }
 
 @test "an engine is repaired, and the journal goes on from it" {
-  for i in {1..5}; do head -c 3000 /dev/urandom | cairn put "r$i" -; done
+  for i in {1..5}; do text 3000 | tee "$cairn_root/last" | cairn put "r$i" -; done
   cairn_stop && cairn_start && cairn_stop # into a table
   cairn_start
   only_in_journal
-  flip "$(echo "$data"/volumes/main-*/*.ldb | tr ' ' '\n' | tail -n 1)" 2000
+  spoil "$data/volumes" "$(tail -c 1500 "$cairn_root/last" | head -c 30)"
   run cairn repair --dir "$data"
   [ "$status" -eq 0 ] || { echo "$output"; false; }
   [[ $output == *"main: repaired: "* ]] || { echo "$output"; false; }

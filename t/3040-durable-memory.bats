@@ -4,6 +4,7 @@
 
 setup() {
   load lib/cairn.bash
+  load lib/engines.bash
   requires_program cairn
   requires_program jq
 }
@@ -68,10 +69,10 @@ has_checkpoint() { [ "$(of_main flushed)" -gt "${1:-0}" ]; }
 }
 
 @test "a volume that rests keeps no journal that others fill" {
-  requires_engine leveldb
+  requires_engine "$engine"
   start -o journal.max=128K
   cairn put rests 1
-  cairn volume create busy --engine leveldb
+  cairn volume create busy --engine "$engine"
   for i in {1..100}; do echo "put k$i $(printf "%04000d" "$i")"; done | cairn -V busy shell >/dev/null
   until_true has_checkpoint
   cairn_kill

@@ -3,9 +3,10 @@
 
 setup() {
   load lib/cairn.bash
+  load lib/engines.bash
   load=$CAIRN_BUILD/t/lib/crashload
   [ -x "$load" ] || skip "crashload is built by make check"
-  requires_engine leveldb
+  requires_engine "$engine"
 }
 
 # Kill the daemon $1 times under load; check after each start what was acknowledged since the last, at the end everything.
@@ -29,14 +30,14 @@ kill_rounds() {
 }
 
 @test "50 times kill -9 under load: every acknowledged write is there" {
-  cairn_node
-  kill_rounds 50
+  cairn_node -e "$engine"
+  kill_rounds "${CAIRN_TEST_ROUNDS:-50}"
 }
 
 @test "50 times kill -9 under mixed operations: the keys hold what was acknowledged, or one operation more" {
   mixed=$CAIRN_BUILD/t/lib/crashmixed
-  cairn_node
-  for round in $(seq 50); do
+  cairn_node -e "$engine"
+  for round in $(seq "${CAIRN_TEST_ROUNDS:-50}"); do
     "$mixed" write "$CAIRN_SERVER" "$cairn_root/done" 3>&- &
     writer=$!
     sleep "0.$((RANDOM % 2))$((RANDOM % 10))" # how long the load runs: any time will do
@@ -51,6 +52,7 @@ kill_rounds() {
   ! grep -E 'level=error' "$cairn_root/n1/log"
 }
 
+# bats test_tags=one-engine
 @test "10 times kill -9 of a memory volume that is kept, while it writes checkpoints" {
   cairn_node -o volume.engine=memory -o volume.durable=yes -o journal.segment=256K -o journal.max=256K
   kill_rounds 10

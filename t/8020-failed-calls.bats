@@ -4,7 +4,8 @@
 
 setup() {
   load lib/cairn.bash
-  requires_engine leveldb
+  load lib/engines.bash
+  requires_engine "$engine"
   requires_program cairn
   load=$CAIRN_BUILD/t/lib/crashload
   [ -x "$load" ] || skip "crashload is built by make check"
@@ -54,12 +55,12 @@ through_fault() {
 }
 
 @test "a failed sync of the journal: 'unknown', the daemon ends and says why, and nothing answered is lost" {
-  start -o volume.engine=leveldb
+  start -o "volume.engine=$engine"
   for i in {1..5}; do cairn put "k$i" "v$i"; done
   fault fdatasync /journal/ $EIO
   run cairn put k6 v6
-  [ "$status" -eq 6 ] || { echo "$status: $output"; false; }
-  [[ $output == *unknown* ]]
+  # The daemon syncs the journal by itself, too, and may have ended before.
+  [[ $status -eq 6 && $output == *unknown* ]] || [[ $output == *"no cairnd at"* ]] || { echo "$status: $output"; false; }
   ended=0
   cairn_reap || ended=$?
   [ "$ended" -eq 5 ] || { echo "the daemon ended with $ended"; false; }
@@ -73,7 +74,7 @@ through_fault() {
 }
 
 @test "a failed sync under load, ten times" {
-  start -o volume.engine=leveldb
+  start -o "volume.engine=$engine"
   : >"$cairn_root/all"
   for n in {0..9}; do
     "$load" write "$CAIRN_SERVER" "$((n * 100000))" >"$cairn_root/acked" 2>/dev/null 3>&- &
@@ -92,7 +93,7 @@ through_fault() {
 }
 
 @test "the journal cannot be written, or a new file of it made: refused, and on by itself when it can" {
-  start -o volume.engine=leveldb
+  start -o "volume.engine=$engine"
   next=0
   : >"$cairn_root/all"
   through_fault pwritev /journal/ $EIO
@@ -104,6 +105,7 @@ through_fault() {
   "$load" check "$CAIRN_SERVER" <"$cairn_root/all"
 }
 
+# bats test_tags=one-engine
 @test "a checkpoint that cannot be written leaves the journal in charge" {
   start -o volume.engine=memory -o volume.durable=yes -o journal.max=64K
   for call in openat write fsync renameat; do

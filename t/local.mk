@@ -25,7 +25,7 @@ EXTRA_DIST += $(BATS) %D%/lib/tap.h
 
 cairndir = $(datadir)/cairn
 dist_cairn_DATA = %D%/lib/cairn.bash
-EXTRA_DIST += %D%/lib/tsan.supp
+EXTRA_DIST += %D%/lib/tsan.supp %D%/lib/engines.bash
 
 check_PROGRAMS += t/unit/u-base
 TESTS += t/unit/u-base

@@ -54,5 +54,5 @@ t_lib_crashload_LDADD = libclient.la libbase.la
 check_PROGRAMS += t/lib/crashmixed
 t_lib_crashmixed_CPPFLAGS = $(BASE_CPPFLAGS)
 t_lib_crashmixed_LDADD = libclient.la libbase.la
-BATS += t/8000-kill9.bats t/8010-full-disk.bats
+BATS += t/8000-kill9.bats t/8010-full-disk.bats t/2600-engines.bats
 EXTRA_DIST += %D%/README.md

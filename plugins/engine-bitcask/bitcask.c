@@ -236,7 +236,7 @@ static void bitcask_stats(void *handle, cairn_stat_fn *fn, void *arg)
 	pthread_mutex_unlock(&h->lock);
 	cache_counts(h->cache, &cache);
 	fn(arg, "keys", "", keys);
-	fn(arg, "disk", "bytes", facts.bytes);
+	fn(arg, "disk-bytes", "bytes", facts.bytes);
 	fn(arg, "live", "bytes", facts.live);
 	fn(arg, "dead", "bytes", facts.bytes - facts.live);
 	fn(arg, "files", "", facts.files);

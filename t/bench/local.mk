@@ -15,6 +15,11 @@ check_PROGRAMS += %D%/sync %D%/durable
 t_bench_sync_CPPFLAGS = $(BASE_CPPFLAGS)
 t_bench_durable_CPPFLAGS = $(TEST_CPPFLAGS)
 t_bench_durable_LDADD = $(DAEMON_LIBS)
+# Two states of an engine, by turns.
+check_PROGRAMS += %D%/turns
+t_bench_turns_CPPFLAGS = $(TEST_CPPFLAGS)
+t_bench_turns_LDFLAGS = $(AM_LDFLAGS) $(EXPORT_CAIRN)
+t_bench_turns_LDADD = libloader.la libbase.la
 # The bare core of replication-raft.
 check_PROGRAMS += %D%/raft
 t_bench_raft_CPPFLAGS = $(BASE_CPPFLAGS)

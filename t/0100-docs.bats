@@ -62,7 +62,7 @@ page() { mandoc -T ascii -O width=200 "$1" | col -b; }
 @test "every manual page is well formed" {
   requires_program mandoc
   for file in man/*.[1-8] plugins/*/*.[1-8]; do
-    run mandoc -T lint -W error "$file"
+    run mandoc -T lint -W warning "$file"
     [ "$status" -eq 0 ] || { echo "$output"; false; }
   done
 }

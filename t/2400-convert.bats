@@ -115,7 +115,7 @@ holds() {
   [ "$(cairn get a)" = 1 ]
   run cairn volume convert --engine memory main
   [ "$status" -ne 0 ]
-  [[ "$output" == *"does not keep what it is given"* ]]
+  [[ "$output" == *"does not keep what it is given"*"hint: 'cairn snapshot save'"* ]]
   run cairn volume convert --engine lmbd main
   [[ "$output" == *"lmbd"* ]]
   run cairn volume convert --engine leveldb main blok-size=1

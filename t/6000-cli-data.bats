@@ -63,6 +63,11 @@ fails() {
   fails 2 "invalid: there is no command 'gte'" cairn gte
   [[ "$stderr" == *$'\n'"hint: did you mean 'get'?" ]]
   fails 2 "invalid: put has no option '--if-revison'" cairn put --if-revison 3 k v
+  fails 1 "not-found: no key 'app' in volume main" cairn get app
+  [[ "$stderr" == *$'\n'"hint: it is a folder: 'cairn ls' shows it" ]]
+  fails 1 "not-found: no key 'app' in volume main" cairn del app
+  [[ "$stderr" == *$'\n'"hint: it is a folder: 'cairn del -r' takes it whole" ]]
+  fails 2 "invalid: snapshot: which command?" cairn snapshot
   fails 2 "invalid: put: --ttl does not go with --keep-ttl" cairn put --ttl 9 --keep-ttl k v
   fails 2 "invalid: which command?" cairn
   fails 1 "not-found: *nowhere*" cairn --volume nowhere get k

@@ -175,6 +175,7 @@ steady() { sed -E "s#$cairn_root#ROOT#g; s/[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.]
     done
   } | golden cli-help
   diff <(cairn put --help) <(cairn help set)
+  for verb in snapshot volume; do diff <(cairn $verb --help) <(cairn help $verb); done
   [[ "$(cairn help locks)" == "locks: what a lock holds off, and what it does not"* ]]
   [[ "$(cairn locks --help)" == "cairn lock: "* ]]
   [ "$(cairn --version)" = "cairn $(sed -n 's/^AC_INIT(\[cairn\], \[\([^]]*\)\].*/\1/p' "$CAIRN_SOURCE/configure.ac")" ]

@@ -204,9 +204,14 @@ static enum cairn_code make_instead(struct volume_change *c)
 	code = loader_get(c->node->loader, PLUGIN_ENGINE, c->engine, &p, &c->error);
 	if (code)
 		return code;
-	if (shard_is_kept(v->shard) && !(p->engine->caps & CAIRN_ENGINE_DURABLE))
-		return cairn_fail(&c->error, CAIRN_E_UNSUPPORTED,
-				  "volume %s: engine %s does not keep what it is given", c->name, c->engine);
+	if (shard_is_kept(v->shard) && !(p->engine->caps & CAIRN_ENGINE_DURABLE)) {
+		cairn_fail(&c->error, CAIRN_E_UNSUPPORTED,
+			   "volume %s: engine %s does not keep what it is given", c->name, c->engine);
+		cairn_hint(&c->error,
+			   "'cairn snapshot save' and 'restore --volume NEW --engine %s' make a copy there",
+			   c->engine);
+		return CAIRN_E_UNSUPPORTED;
+	}
 	n = volume_new(c->node, c->name);
 	if (!n || !volume_inherit_parameters(n, v, c)) {
 		if (n)

@@ -158,9 +158,19 @@ static enum cairn_code take_verb(struct arguments *a, const struct verb *list, c
 
 	if (a->verb)
 		a->parent = a->verb;
-	a->verb = verb_find(list, name);
+	a->verb = verb_find(list, name ? name : "list");
 	if (a->verb)
 		return CAIRN_OK;
+	if (!name && argument(a, "help")) { /* the page of the command with commands */
+		a->verb = a->parent;
+		a->parent = NULL;
+		return CAIRN_OK;
+	}
+	if (!name) {
+		cairn_fail(e, CAIRN_E_INVALID, "%s: which command?", a->parent->name);
+		cairn_hint(e, "'cairn help %s' lists them", a->parent->name);
+		return CAIRN_E_INVALID;
+	}
 	close = nearest_verb(list, name);
 	if (a->parent)
 		cairn_fail(e, CAIRN_E_INVALID, "%s has no command '%.100s'", a->parent->name, name);
@@ -228,7 +238,7 @@ enum cairn_code arguments_parse(struct arguments *a, const struct word *words, s
 	}
 	a->implied = a->verb && a->verb->verbs;
 	if (code == CAIRN_OK && a->implied)
-		code = take_verb(a, a->verb->verbs, "list", e);
+		code = take_verb(a, a->verb->verbs, NULL, e);
 	return code ? code : check_count(a, e);
 }
 

@@ -277,6 +277,8 @@ enum cairn_code walk(struct cli *c, const struct range *range, row_fn *fn, void 
 /* Delete all keys of a folder, with PURGE their history as well, in one step where they are few enough, else
  * page by page. */
 enum cairn_code del_folder(struct cli *c, const struct word *w, bool purge);
+/* Where KEY, which is not there, has keys below it: hint that it is a folder, and HINT. */
+void hint_folder(struct cli *c, struct cairn_slice key, const char *hint);
 /* Remove all keys of FOLDER, which ends in '/', and their history, and say nothing. */
 enum cairn_code folder_purge(struct cli *c, struct cairn_slice folder);
 

@@ -176,6 +176,8 @@ static enum cairn_code del_key(struct cli *c, const struct arguments *a, const s
 		code = call(c, &m, &r);
 		if (code == CAIRN_OK)
 			show_write(c, a, r.fields);
+		if (code == CAIRN_E_NOT_FOUND && !*c->error.hint)
+			hint_folder(c, k.name, "'cairn del -r' takes it whole");
 	}
 	cairn_reply_free(&r);
 	key_free(&k);

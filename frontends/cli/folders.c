@@ -213,8 +213,7 @@ static void into_folder(struct key *to, struct cairn_slice key)
 	*to = (struct key){ cairn_slice(memory, to->name.len + tail), memory };
 }
 
-/* Whether FROM is no key but has keys below it: what a hint should say. */
-static void hint_folder(struct cli *c, const char *verb, struct cairn_slice key)
+void hint_folder(struct cli *c, struct cairn_slice key, const char *hint)
 {
 	struct cairn_error error = c->error;
 	struct range range = { .keys_only = true, .limit = 1 };
@@ -225,7 +224,7 @@ static void hint_folder(struct cli *c, const char *verb, struct cairn_slice key)
 	if (folder_take(c, &w, &folder) == CAIRN_OK) {
 		range.prefix = folder.name;
 		if (walk(c, &range, batch_row, &b) == CAIRN_OK && b.keys.count)
-			cairn_hint(&error, "it is a folder: 'cairn %s -r' takes it whole", verb);
+			cairn_hint(&error, "it is a folder: %s", hint);
 	}
 	words_free(&b.keys);
 	key_free(&folder);
@@ -242,7 +241,6 @@ static bool names_folder(const struct word *w)
 
 static enum cairn_code transfer(struct cli *c, const struct arguments *a, bool move)
 {
-	const char *verb = move ? "mv" : "cp";
 	struct cairn_msg m = { 0 };
 	struct cairn_reply r = { 0 };
 	struct key from = { 0 }, to = { 0 };
@@ -267,7 +265,8 @@ static enum cairn_code transfer(struct cli *c, const struct arguments *a, bool m
 		cairn_msg_bytes(&m, CAIRN_F_TO, to.name);
 		code = call(c, &m, &r);
 		if (code == CAIRN_E_NOT_FOUND && !*c->error.hint)
-			hint_folder(c, verb, from.name);
+			hint_folder(c, from.name,
+				    move ? "'cairn mv -r' takes it whole" : "'cairn cp -r' takes it whole");
 		else if (code == CAIRN_OK && c->format == FORMAT_JSON)
 			out_json(c, r.fields);
 		else if (code == CAIRN_OK)

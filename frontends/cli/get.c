@@ -252,6 +252,8 @@ VERB(get)
 				 &(struct watched){ .c = c, .key = k.name, .part = part });
 	else if (code == CAIRN_OK)
 		code = show_value(c, k.name, &past, &part);
+	if (code == CAIRN_E_NOT_FOUND && !past.given && !*c->error.hint)
+		hint_folder(c, k.name, "'cairn ls' shows it");
 	key_free(&k);
 	return code;
 }
@@ -276,6 +278,8 @@ VERB(stat)
 			out_json(c, r.fields);
 		else if (code == CAIRN_OK)
 			out_facts(c, r.fields);
+		if (code == CAIRN_E_NOT_FOUND && !past.given && !*c->error.hint)
+			hint_folder(c, k.name, "'cairn ls' shows it");
 	}
 	cairn_reply_free(&r);
 	key_free(&k);

@@ -67,6 +67,22 @@ damage() {
   [ "$(cairn get -V second k)" = v ]
 }
 
+@test "a journal whose files are gone is told of" {
+  cairn put k v
+  cairn_stop
+  run cairn check --dir "$data"
+  [[ $output != *"newest writes may be missing"* ]] || { echo "$output"; false; }
+  cairn_start
+  cairn_kill
+  run grep "newest writes may be missing" "$cairn_root/n1/log"
+  [ "$status" -eq 1 ]
+  rm "$data"/journal/*
+  run cairn check --dir "$data"
+  [[ $output == *"journal: it is empty, and volumes had one: their newest writes may be missing"* ]] || { echo "$output"; false; }
+  cairn_start
+  grep 'level=warn msg="the journal is empty, and volumes had one: their newest writes may be missing"' "$cairn_root/n1/log"
+}
+
 @test "damage in what the engines have costs nothing" {
   for i in {1..6}; do cairn put "k$i" "v$i"; done
   cairn_stop

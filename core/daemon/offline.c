@@ -402,6 +402,8 @@ enum cairn_code offline_run(struct node *n, bool mend, struct cairn_error *error
 
 	if (!code)
 		code = look(&o, error);
+	if (!code && volumes_miss_journal(n))
+		printf("journal: it is empty, and volumes had one: their newest writes may be missing\n");
 	again = mend && o.first && o.first->v == volumes_system(n); /* the others are known behind it */
 	if (!code)
 		code = settle(&o, mend, error);

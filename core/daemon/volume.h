@@ -50,6 +50,9 @@ enum cairn_code volume_health(struct volume *v, struct cairn_error *error);
 /* Open the system volume and every volume that it lists; makes "main" on the first start. The loop does not
  * run yet. */
 enum cairn_code volumes_open(struct node *n, struct cairn_error *error);
+/* Whether N, whose volumes are open, has an empty journal though the system volume has taken entries from
+ * one. */
+bool volumes_miss_journal(struct node *n);
 /* Flush and close all of them; writes under way have been answered before, and the workers have ended. */
 void volumes_close(struct node *n);
 /* The system volume, also where it could not be opened; NULL before volumes_open. */

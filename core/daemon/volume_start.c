@@ -154,6 +154,19 @@ static void keep_journal(void *arg, struct volume *v)
 	journal_attach(n->journal, shard_id(v->folder));
 }
 
+bool volumes_miss_journal(struct node *n)
+{
+	const struct volume *system = volumes_system(n);
+	struct journal_facts journal;
+	struct store_facts facts;
+
+	if (!n->journal || !system || !system->shard)
+		return false;
+	journal_facts(n->journal, &journal);
+	store_facts(shard_store(system->shard), &facts);
+	return !journal.sequence && facts.position.index;
+}
+
 enum cairn_code volumes_open(struct node *n, struct cairn_error *error)
 {
 	struct volumes *t = calloc(1, sizeof(*t));
@@ -177,6 +190,9 @@ enum cairn_code volumes_open(struct node *n, struct cairn_error *error)
 		code = volumes_open_rows(n, error);
 	if (code || n->offline)
 		return code;
+	if (volumes_miss_journal(n))
+		log_warn(n->log, LOG_VOLUME,
+			 "the journal is empty, and volumes had one: their newest writes may be missing");
 	volumes_settle_folders(n);
 	if (n->journal) {
 		volumes_each(n, keep_journal, n);

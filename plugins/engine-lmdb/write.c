@@ -151,8 +151,19 @@ static bool is_full(const struct handle *h)
 	return !fstatvfs(h->dir_fd, &fs) && fs.f_blocks && (uint64_t)fs.f_bavail * fs.f_frsize < ALMOST_FULL;
 }
 
-/* The commit failed with RC. A disk without room leaves the old state as it was; behind anything else nobody
- * knows what is on the disk. */
+/* Whether LMDB has given up, reads and all: it could not write a meta page. */
+static bool has_given_up(const struct env *env)
+{
+	MDB_txn *txn;
+	int rc = mdb_txn_begin(env->mdb, NULL, 0, &txn);
+
+	if (!rc)
+		mdb_txn_abort(txn);
+	return rc == MDB_PANIC;
+}
+
+/* The commit failed with RC. A disk without room for pages leaves the old state as it was; behind anything
+ * else nobody knows what is on the disk. */
 static int commit_failed(struct handle *h, const struct env *env, int rc, struct cairn_error *error)
 {
 	struct cairn_error why = { 0 };
@@ -160,6 +171,8 @@ static int commit_failed(struct handle *h, const struct env *env, int rc, struct
 
 	if (rc == EIO && is_full(h))
 		rc = ENOSPC;
+	if (lmdb_errno(rc) == -ENOSPC && has_given_up(env))
+		rc = EIO;
 	e = lmdb_explain(h, env, rc, "a batch cannot be written", &why);
 	if (e != -ENOSPC)
 		lmdb_stop_writing(h, e, &why);

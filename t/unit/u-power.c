@@ -35,6 +35,7 @@ static struct engine e;
 static uint64_t written, synced; /* the last batch that was acknowledged, and that is known to be on disk */
 static uint32_t counter;
 static char trouble[1200];
+static bool full; /* what the last write() said: nothing of it was written, and the handle goes on */
 static uint64_t seed;
 static long crashes, dark, notices, faults, refused, mute;
 
@@ -151,6 +152,7 @@ static int write_one(bool sync)
 		make_step(&w[k], &iov[k], keys[k], ends[k], bytes[k], states[n]);
 	sync = sync || (plugin->caps & CAIRN_ENGINE_SYNC_ONLY);
 	r = e.ops.write(e.handle, &b, sync, &error);
+	full = r == -ENOSPC;
 	if (r == 0) {
 		written = n;
 		synced = sync ? n : synced;
@@ -303,9 +305,10 @@ static void run_fault(uint64_t s)
 	uint32_t failed_state[KEYS];
 	void *snapshot = NULL;
 	uint64_t seen = 0, tried;
-	bool failed = false;
+	bool failed = false, goes_on;
 
 	begin(s);
+	full = false;
 	if (open_it(&error)) {
 		complain("it does not open", error.message);
 		return;
@@ -327,7 +330,12 @@ static void run_fault(uint64_t s)
 	mute += differs(NULL, written) < 0;
 	/* It goes on as it is, or when it was opened again: then the batch that failed may be there. */
 	memcpy(failed_state, states[written + 1], sizeof(failed_state));
+	goes_on = full;
+	if (goes_on && !holds(NULL, written))
+		complain("after a full disk", "it does not hold what the last batch left");
 	if (write_one(true)) {
+		if (goes_on)
+			complain("after a full disk", "it does not go on");
 		memcpy(states[written + 1], failed_state, sizeof(failed_state));
 		close_it(&snapshot);
 		if (open_it(&error)) {

@@ -26,7 +26,7 @@ flip() { # FILE OFFSET: flip the lowest bit of that byte
   [ "$(jq -r .path "$cairn_root/journal")" = "$data/journal" ]
   [ "$(jq .durable "$cairn_root/journal")" -ge 6 ]
   run cairn journal
-  [[ ${lines[0]} == "$data/journal: 1 segments, "* ]] || { echo "$output"; false; }
+  [[ ${lines[0]} == "$data/journal: 1 segment, "* ]] || { echo "$output"; false; }
   [[ ${lines[1]} == VOLUME*FIRST*NEWEST*FLUSHED*HELD*OVERLAY ]]
 }
 

@@ -256,7 +256,8 @@ static int disk_open(int dirfd, const char *path, int flags, mode_t mode)
 	else {
 		pthread_mutex_lock(&disk.lock);
 		e = disk_enter(DISK_OPEN);
-		fd = e < 0 ? disk_failed(e) : (int)syscall(SYS_openat, dirfd, path, flags, mode);
+		fd = e < 0 ? disk_failed(e)
+			   : (int)syscall(SYS_openat, dirfd, path, flags & ~(O_SYNC | O_DSYNC), mode);
 		n = disk_find(disk.names, name);
 		if (fd >= 0 && !strcmp(name, ".")) {
 			d.kind = DISK_FD_FOLDER;

@@ -252,12 +252,37 @@ static int replace(struct keydir *k, struct path *path, unsigned at, struct keyd
 	return r;
 }
 
+/* The new KEY becomes the entry AT of the leaf of PATH. 0 or -ENOMEM. */
+static int insert(struct keydir *k, struct cairn_slice key, struct path *path, unsigned at, const void *value)
+{
+	struct cell cells[KEYNODE_CELLS + 1];
+	struct object *leaf = path->nodes[path->depth], *made;
+	unsigned n;
+	int r;
+
+	if (keynode_takes(leaf, key)) {
+		made = keynode_insert(&k->versions, leaf, at, key, value);
+		r = made ? hang(k, path, path->depth, made) : -ENOMEM;
+		if (r && made)
+			versions_retire(&k->versions, made);
+		return r;
+	}
+	n = keynode_open(leaf, cells);
+	memmove(cells + at + 1, cells + at, (n - at) * sizeof(*cells));
+	cells[at] = (struct cell){ key, cairn_slice(key.data, 0), value };
+	if (leaf->skip <= key.len && memcmp(cells[at ? 0 : 1].a.data, key.data, leaf->skip) == 0) {
+		/* Cut as the others are, so that what they share need not be compared. */
+		cells[at].a = cells[at ? 0 : 1].a;
+		cells[at].b = cairn_slice((const char *)key.data + leaf->skip, key.len - leaf->skip);
+	}
+	return grow(k, path, path->depth, cells, n + 1, at);
+}
+
 int keydir_put(struct keydir *k, struct cairn_slice key, struct keydir_place place, struct keydir_place *old)
 {
 	unsigned char value[KEYNODE_LEAF_VALUE];
-	struct cell cells[KEYNODE_CELLS + 1];
 	struct path path;
-	unsigned at, n;
+	unsigned at;
 	bool same;
 	int r;
 
@@ -273,18 +298,7 @@ int keydir_put(struct keydir *k, struct cairn_slice key, struct keydir_place pla
 			k->live += place.length - (uint64_t)old->length;
 			return r ? r : 1;
 		}
-		n = keynode_open(path.nodes[path.depth], cells);
-		memmove(cells + at + 1, cells + at, (n - at) * sizeof(*cells));
-		cells[at] = (struct cell){ key, cairn_slice(key.data, 0), value };
-		if (path.nodes[path.depth]->skip <= key.len &&
-		    memcmp(cells[at ? 0 : 1].a.data, key.data, path.nodes[path.depth]->skip) == 0) {
-			size_t skip = path.nodes[path.depth]->skip;
-
-			/* Cut as the others are, so that what they share need not be compared. */
-			cells[at].a = cells[at ? 0 : 1].a;
-			cells[at].b = cairn_slice((const char *)key.data + skip, key.len - skip);
-		}
-		r = grow(k, &path, path.depth, cells, n + 1, at);
+		r = insert(k, key, &path, at, value);
 	}
 	k->keys++;
 	k->live += place.length;

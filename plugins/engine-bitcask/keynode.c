@@ -126,6 +126,12 @@ static size_t common(enum versions_kind kind, const struct cell *cells, unsigned
 	return n;
 }
 
+bool keynode_takes(const struct object *leaf, struct cairn_slice key)
+{
+	return leaf->count > 1 && leaf->count + 1 < KEYNODE_CELLS && against_prefix(leaf, key) == 0 &&
+		leaf->size + KEYNODE_LEAF_VALUE + 2 + key.len - leaf->skip <= KEYNODE_BYTES;
+}
+
 static size_t size_with(enum versions_kind kind, const struct cell *cells, unsigned count, size_t skip)
 {
 	size_t value = kind == VERSIONS_LEAF ? KEYNODE_LEAF_VALUE : KEYNODE_INNER_VALUE;
@@ -180,4 +186,36 @@ struct object *keynode_make(struct versions *v, enum versions_kind kind, const s
 		ends[i] = (uint16_t)(p - rests);
 	}
 	return n;
+}
+
+struct object *keynode_insert(struct versions *v, const struct object *n, unsigned at, struct cairn_slice key,
+			      const void *value)
+{
+	size_t width = keynode_value_size(n), count = n->count, skip = n->skip, len = key.len - skip;
+	const uint16_t *old_ends = ends_of(n);
+	size_t from = at ? old_ends[at - 1] : 0, all = old_ends[count - 1];
+	struct object *made =
+		versions_take(v, n->kind, sizeof(*n) + (count + 1) * (width + 2) + skip + all + len);
+	unsigned char *values, *rests;
+	uint16_t *ends;
+
+	if (!made)
+		return NULL;
+	made->count = (uint16_t)(count + 1);
+	made->skip = (uint16_t)skip;
+	values = (unsigned char *)(made + 1);
+	memcpy(values, n + 1, at * width);
+	memcpy(values + at * width, value, width);
+	memcpy(values + (at + 1) * width, (const unsigned char *)(n + 1) + at * width, (count - at) * width);
+	ends = (uint16_t *)(values + (count + 1) * width);
+	memcpy(ends, old_ends, at * sizeof(*ends));
+	ends[at] = (uint16_t)(from + len);
+	for (size_t i = at; i < count; i++)
+		ends[i + 1] = (uint16_t)(old_ends[i] + len);
+	rests = (unsigned char *)(ends + count + 1);
+	memcpy(rests, bytes_of(n), skip + from);
+	rests += skip + from;
+	memcpy(rests, (const char *)key.data + skip, len);
+	memcpy(rests + len, bytes_of(n) + skip + from, all - from);
+	return made;
 }

@@ -56,5 +56,11 @@ size_t keynode_size(enum versions_kind kind, const struct cell *cells, unsigned 
 /* A new node of COUNT cells. NULL when there is no memory. */
 struct object *keynode_make(struct versions *v, enum versions_kind kind, const struct cell *cells,
 			    unsigned count);
+/* Whether KEY, which is new, fits into LEAF as it is: the others begin as it does, and there is room. */
+bool keynode_takes(const struct object *leaf, struct cairn_slice key);
+/* A new leaf that has KEY with VALUE, too, as the entry AT, where keynode_takes() it. NULL when there is no
+ * memory. */
+struct object *keynode_insert(struct versions *v, const struct object *leaf, unsigned at,
+			      struct cairn_slice key, const void *value);
 
 #endif

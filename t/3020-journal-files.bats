@@ -40,7 +40,7 @@ flip() { # FILE OFFSET: flip the lowest bit of that byte
   before=$(cat "$data"/journal/* "$data"/volumes/*/* | sha256sum)
   run cairn journal check --dir "$data"
   [ "$status" -eq 0 ]
-  [[ $output == "$data/journal: sound: 1 segments, "* ]] || { echo "$output"; false; }
+  [[ $output == "$data/journal: sound: 1 segment, "* ]] || { echo "$output"; false; }
   cairn journal dump --dir "$data" >/dev/null
   [ "$(cat "$data"/journal/* "$data"/volumes/*/* | sha256sum)" = "$before" ]
 }

@@ -93,6 +93,16 @@ steady() { sed -E "s#$cairn_root#ROOT#g; s/[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.]
   [ "$(terminal 'cairn ls' | tr '\n' ' ')" = "app/ greeting 'it'\\''s odd' \$'new\\nline' tab " ]
 }
 
+@test "a terminal is told what it waits for, and that a folder is no key" {
+  requires_program script
+  start && some_keys
+  [[ "$(terminal 'timeout --foreground 2 cairn watch app')" == *"hint: it is a folder: with '/' behind its name all in it is watched"* ]]
+  cairn put --ttl 10m busy x
+  [[ "$(terminal 'cairn lock --wait 50ms busy true')" == *"cairn: lock: waiting for busy, held by "* ]]
+  run cairn lock --wait 50ms busy true
+  [[ "$output" != *waiting* ]]
+}
+
 @test "colour only on a terminal that can do it, and never with NO_COLOR" {
   requires_program script
   start

@@ -71,9 +71,9 @@ static bool check_volume(struct volume *v, struct cairn_error *why)
 		printf("%s: %s: %s\n", v->name, cairn_error_row(code)->name, why->message);
 		return false;
 	}
-	printf("%s: sound: %llu keys in %llu rows, revision %llu\n", v->name,
-	       (unsigned long long)progress.facts.keys, (unsigned long long)progress.rows,
-	       (unsigned long long)progress.facts.revision);
+	printf("%s: sound: %llu key%s in %llu rows, revision %llu\n", v->name,
+	       (unsigned long long)progress.facts.keys, progress.facts.keys == 1 ? "" : "s",
+	       (unsigned long long)progress.rows, (unsigned long long)progress.facts.revision);
 	return true;
 }
 

@@ -43,9 +43,9 @@ enum cairn_code offline_journal_open(struct node *n, struct cairn_error *error)
 	journal_facts(n->journal, &facts);
 	if (notice.message[0])
 		printf("%s\n", notice.message);
-	printf("%s: sound: %llu segments, %llu bytes, newest batch %llu\n", path,
-	       (unsigned long long)facts.segments, (unsigned long long)facts.segment_bytes,
-	       (unsigned long long)facts.sequence);
+	printf("%s: sound: %llu segment%s, %llu bytes, newest batch %llu\n", path,
+	       (unsigned long long)facts.segments, facts.segments == 1 ? "" : "s",
+	       (unsigned long long)facts.segment_bytes, (unsigned long long)facts.sequence);
 	fflush(stdout);
 	return CAIRN_OK;
 }

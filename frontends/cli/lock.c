@@ -258,6 +258,8 @@ static enum cairn_code take_in_time(struct lock *l, const char *value, uint64_t 
 			return CAIRN_OK;
 		if (!code && over)
 			return cairn_fail(&l->c->error, CAIRN_E_TIMEOUT, "%s is %s", l->name, held);
+		if (!code && !waited && l->c->err_terminal)
+			fprintf(stderr, "cairn: lock: waiting for %s, %s\n", l->name, held);
 		if (!code)
 			wait_free(l, revision, end_ns);
 		else if (waited && !over && (code == CAIRN_E_UNAVAILABLE || code == CAIRN_E_TIMEOUT))

@@ -92,8 +92,9 @@ VERB(check)
 	if (code == CAIRN_OK && c->format == FORMAT_JSON)
 		out_json(c, r.fields);
 	else if (code == CAIRN_OK)
-		out_line("%s is sound: %llu keys in %llu rows, revision %llu, digest %s", volume_name(c, a),
+		out_line("%s is sound: %llu key%s in %llu rows, revision %llu, digest %s", volume_name(c, a),
 			 (unsigned long long)cairn_field_u64(r.fields, CAIRN_F_KEYS, 0),
+			 cairn_field_u64(r.fields, CAIRN_F_KEYS, 0) == 1 ? "" : "s",
 			 (unsigned long long)cairn_field_u64(r.fields, CAIRN_F_COUNT, 0),
 			 (unsigned long long)cairn_field_u64(r.fields, CAIRN_F_REVISION, 0),
 			 field_text(r.fields, CAIRN_F_DIGEST, digest, sizeof(digest)));

@@ -196,6 +196,20 @@ static enum cairn_code add_key(struct cli *c, struct cairn_msg *m, const struct 
 	return CAIRN_OK;
 }
 
+/* On a terminal: KEY, which is watched alone, is a folder as well, and that is what people mean. */
+static void say_folder(struct cli *c, struct cairn_slice key)
+{
+	struct cairn_error error = c->error;
+
+	if (!c->err_terminal || !key.len || ((const char *)key.data)[key.len - 1] == '/')
+		return;
+	c->error = (struct cairn_error){ 0 };
+	hint_folder(c, key, "with '/' behind its name all in it is watched");
+	if (*c->error.hint)
+		fprintf(stderr, "hint: %s\n", c->error.hint);
+	c->error = error;
+}
+
 VERB(watch)
 {
 	struct watcher w = { .c = c, .event = on_change };
@@ -215,6 +229,7 @@ VERB(watch)
 		cairn_msg_bool(&m, CAIRN_F_INITIAL, true);
 	if (from)
 		code = add_from(c, &m, from);
+	say_folder(c, k.name);
 	if (!code)
 		code = runner_begin(&w.runner, c, argument(a, "exec"));
 	if (!code) {

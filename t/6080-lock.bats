@@ -37,7 +37,7 @@ held() {
   (
     status=0
     # shellcheck disable=SC2016
-    env --default-signal=INT cairn lock "$@" sh -c 'echo $$ >"$0.new"; mv "$0.new" "$0.command"; read -r go <"$0.go"; cairn put app/version "$go"
+    env --default-signal=HUP,INT,TERM cairn lock "$@" sh -c 'echo $$ >"$0.new"; mv "$0.new" "$0.command"; read -r go <"$0.go"; cairn put app/version "$go"
       echo $? >"$0.put"' "$file" >"$file.out" 2>&1 &
     echo $! >"$file.lock"
     wait $! || status=$?

@@ -1,11 +1,13 @@
 # Tests. Each folder's local.mk adds its C tests to check_PROGRAMS and TESTS, and its bats files to BATS; all
-# of them speak TAP. `make check` runs everything that is not tagged slow.
+# of them speak TAP. `make check` runs everything that is not tagged slow, each file for TEST_SECONDS at most.
 TEST_EXTENSIONS = .bats
 TAP_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
 LOG_DRIVER = $(TAP_DRIVER)
 BATS_LOG_DRIVER = $(TAP_DRIVER)
 BATS_FLAGS = --filter-tags '!slow'
-BATS_LOG_COMPILER = bats --tap $(BATS_FLAGS)
+TEST_SECONDS = 600
+LOG_COMPILER = $(top_srcdir)/t/lib/limit $(TEST_SECONDS)
+BATS_LOG_COMPILER = $(LOG_COMPILER) bats --tap $(BATS_FLAGS)
 AM_TESTS_ENVIRONMENT = \
 	CAIRN_BUILD='$(abs_top_builddir)'; export CAIRN_BUILD; \
 	CAIRN_SOURCE='$(abs_top_srcdir)'; export CAIRN_SOURCE; \
@@ -21,7 +23,7 @@ t_unit_u_message_CPPFLAGS = $(TEST_CPPFLAGS)
 t_unit_u_message_LDADD = libbase.la
 
 TESTS += $(BATS)
-EXTRA_DIST += $(BATS) %D%/lib/tap.h
+EXTRA_DIST += $(BATS) %D%/lib/tap.h %D%/lib/limit
 
 cairndir = $(datadir)/cairn
 dist_cairn_DATA = %D%/lib/cairn.bash

@@ -23,7 +23,7 @@ struct draft {
 	bool exists;
 	uint64_t revision; /* that was read */
 	struct whole old;
-	char folder[4096], path[4200];
+	char folder[4096], path[4096 + 120];
 	sigset_t mask; /* of signals, as it was */
 	bool keep;     /* the text, for its user */
 };

@@ -336,18 +336,20 @@ static void rest(struct journal *j)
 	j->written_ns = now_ns();
 }
 
-/* Under the lock: wait for requests or the end, at most until a mark is due. */
+/* Under the lock: wait for requests or the end, at most until a mark is due. While another thread writes,
+ * that one's mark is to come, and it need not wake this one: a mark may be due a little later, and never
+ * stays out. */
 static void wait_for_work(struct journal *j)
 {
-	uint64_t due = j->written_ns + MARK_NS;
+	uint64_t due = (j->writing ? now_ns() : j->written_ns) + MARK_NS;
 	struct timespec until = { (time_t)(due / 1000000000), (long)(due % 1000000000) };
 
-	if (j->writing || !j->mark) {
+	if (!j->writing && !j->mark) {
 		pthread_cond_wait(&j->wake, &j->lock);
 		return;
 	}
 	if (pthread_cond_timedwait(&j->wake, &j->lock, &until) != ETIMEDOUT || j->queue || j->writing ||
-	    now_ns() < j->written_ns + MARK_NS)
+	    !j->mark || now_ns() < j->written_ns + MARK_NS)
 		return;
 	j->writing = true;
 	pthread_mutex_unlock(&j->lock);

@@ -184,3 +184,18 @@ names() { op volume-list "" | grep -o '{"name":"[^"]*","engine"' | cut -d'"' -f4
   [[ "$(put main k v)" == *'"revision":1'* ]]
   [[ "$(op status "")" == *'"state":"degraded"'*'odd'* ]]
 }
+
+# bats test_tags=one-engine
+@test "without engine-leveldb the list of volumes is kept by engine-bitcask" {
+  requires_engine bitcask
+  mkdir "$cairn_root/plugins"
+  cp "$CAIRN_BUILD"/.libs/{engine-bitcask,engine-memory,replication-none}.so "$cairn_root/plugins"
+  CAIRN_PLUGIN_PATH=$cairn_root/plugins
+  cairn_node -e bitcask
+  op volume-create '"name":"second"'
+  put second k two
+  cairn_kill
+  cairn_start
+  [ "$(names)" = "main second " ]
+  [[ "$(get second k)" == *two* ]]
+}

@@ -75,7 +75,7 @@ static bool use_reserve(struct volume *v)
 
 /*
  * The system volume lies on the engine that the identity file names. On the first start, and where that is
- * the memory engine, on a durable one if there is one.
+ * the memory engine, on a durable one if there is one: LevelDB, else bitcask.
  */
 static enum cairn_code open_system(struct node *n, struct cairn_error *error)
 {
@@ -90,6 +90,8 @@ static enum cairn_code open_system(struct node *n, struct cairn_error *error)
 	snprintf(v->folder, sizeof(v->folder), "%s", VOLUME_SYSTEM);
 	snprintf(v->replication, sizeof(v->replication), "none");
 	snprintf(v->engine, sizeof(v->engine), "%s", choose ? "leveldb" : n->system_engine);
+	if (choose && loader_get(n->loader, PLUGIN_ENGINE, v->engine, &p, NULL))
+		snprintf(v->engine, sizeof(v->engine), "bitcask");
 	if (choose && loader_get(n->loader, PLUGIN_ENGINE, v->engine, &p, NULL)) {
 		snprintf(v->engine, sizeof(v->engine), "memory");
 		log_warn(n->log, LOG_VOLUME, "no durable engine: the list of volumes ends with the daemon");

@@ -107,11 +107,11 @@ bool btree_get(struct btree_guard *guard, struct btree_version *snapshot, struct
 static void get_group(const struct btree_version *v, const struct cairn_slice *keys, unsigned n,
 		      struct cairn_slice *values, struct btree *writer)
 {
-	struct node *nodes[GROUP];
+	struct node *nodes[GROUP] = { v->root };
 	struct entry *const *found[GROUP], *e;
 	unsigned at;
 
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 1; i < n; i++)
 		nodes[i] = v->root;
 	while (nodes[0]->object.kind == INNER) /* all leaves are equally deep */
 		for (unsigned i = 0; i < n; i++) {

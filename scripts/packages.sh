@@ -6,7 +6,7 @@ packages_build=(autoconf automake build-essential libtool pkg-config libuv1-dev 
   libedit-dev libzstd-dev libleveldb-dev liblmdb-dev libfuse3-dev fuse3)
 # To test everything.
 packages_test=(bats clang clang-format universal-ctags bsdextrautils libclang-rt-14-dev lcov shellcheck jq socat netcat-openbsd man-db mandoc attr rsync vim-tiny
-  git strace)
+  git strace redis-server redis-tools libhiredis-dev python3-redis)
 
 # install_packages yes|no NAME…: see that they are here; 'no' prints the command instead of running it.
 install_packages() {

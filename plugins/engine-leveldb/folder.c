@@ -514,28 +514,32 @@ static int do_cut(const struct folder *f, const struct cut *cut, struct cairn_er
 	return 0;
 }
 
-/* Whether all is there that the MANIFEST names, *LOST where a table's name is not. *LOG as in check_logs. */
+/* Whether all is there that the MANIFEST names, *LOST where the name of a table or log is not. *LOG as in
+ * check_logs. */
 static int check_files(const struct folder *f, struct cut *log, bool *lost, struct cairn_error *error)
 {
 	const struct manifest *m = &f->manifest;
 
-	*log = (struct cut){ 0 };
-	*lost = false;
-	for (size_t i = 0; i < m->count; i++) {
-		int e = with_table(f, &m->entries[i], error, table_check_footer);
+	int e;
 
+	*log = (struct cut){ 0 };
+	for (size_t i = 0; i < m->count; i++) {
+		e = with_table(f, &m->entries[i], error, table_check_footer);
 		*lost = e && !find(f, FILE_TABLE, m->entries[i].number);
 		if (e)
 			return e;
 	}
-	return check_logs(f, log, error);
+	e = check_logs(f, log, error);
+	*lost = e && m->log && !find(f, FILE_LOG, m->log);
+	return e;
 }
 
 /*
  * LevelDB writes an edit, syncs the folder, and then the MANIFEST. So after power loss the last edit may be
- * there without the name of a table that it adds. LevelDB was not past that sync then, and has removed
- * nothing that the edits before it name: they are the whole state, and the last edit is cut off. Where any of
- * that is missing, the table was lost in another way. Whether it is to be cut; *EDITS and *LOG say where.
+ * there without the name of a table that it adds, or of the log that it begins. LevelDB was not past that
+ * sync then, and has removed nothing that the edits before it name: they are the whole state, and the last
+ * edit is cut off. Where any of that is missing, or they name no log, the file was lost in another way.
+ * Whether it is to be cut; *EDITS and *LOG say where.
  */
 static bool without_last_edit(struct folder *f, struct cut *edits, struct cut *log)
 {
@@ -543,11 +547,12 @@ static bool without_last_edit(struct folder *f, struct cut *edits, struct cut *l
 	uint64_t last = m->scan.last, size = m->scan.source.size;
 	bool lost;
 
-	if (m->scan.records < 2 || read_manifest(f, last, NULL) || check_files(f, log, &lost, NULL))
+	if (m->scan.records < 2 || read_manifest(f, last, NULL) || !m->log ||
+	    check_files(f, log, &lost, NULL))
 		return false;
 	*edits = (struct cut){ .at = last,
 			       .dropped = size - last,
-			       .reason = "it names a table that is not there, and all from before is" };
+			       .reason = "it names a file that is not there, and all from before is" };
 	memcpy(edits->name, m->name, sizeof(m->name));
 	return true;
 }

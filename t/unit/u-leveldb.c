@@ -384,46 +384,60 @@ static void deleted(void)
 	}
 }
 
-/* Write an edit that adds the table 000099.ldb, which nobody has, behind the MANIFEST of the folder "case".
- */
-static void add_lost_table(char file[300])
+/* Write the EDIT behind the MANIFEST of the folder "case", whose name is FILE. */
+static void add_edit(char file[300], const unsigned char *edit, size_t n)
 {
-	static const unsigned char edit[] = { 7, 0, 99, 100, 9, 'a', 1, 0, 0, 0, 0, 0,
-					      0, 0, 9,  'z', 1, 0,   0, 0, 0, 0, 0, 0 };
-	unsigned char record[7 + sizeof(edit)] = { [4] = sizeof(edit), [6] = 1 };
+	unsigned char record[7 + 64] = { [4] = (unsigned char)n, [6] = 1 };
 	uint32_t crc;
 	char path[512];
 	int fd;
 
-	memcpy(record + 7, edit, sizeof(edit));
-	crc = crc32c(0, record + 6, 1 + sizeof(edit));
+	memcpy(record + 7, edit, n);
+	crc = crc32c(0, record + 6, 1 + n);
 	le32_put(record, (crc >> 15 | crc << 17) + 0xa282ead8u);
 	snprintf(file, 300, "%s", name_of("case", "MANIFEST", ""));
 	path_of(path, "case", file);
 	fd = open(path, O_WRONLY | O_APPEND);
-	if (fd < 0 || write(fd, record, sizeof(record)) != sizeof(record))
+	if (fd < 0 || write(fd, record, 7 + n) != (ssize_t)(7 + n))
 		bail("cannot write %s", path);
 	close(fd);
 }
 
-/* What power loss leaves where the disk had the last edit, and not the name of the table in it. */
+/* Table 99, or log 99, neither of which is there. */
+static const unsigned char lost_table[] = { 7, 0, 99, 100, 9, 'a', 1, 0, 0, 0, 0, 0,
+					    0, 0, 9,  'z', 1, 0,   0, 0, 0, 0, 0, 0 };
+static const unsigned char lost_log[] = { 2, 99 };
+
+/* What power loss leaves where the disk had the last edit, and not the name of the table or log in it. */
 static void lost_name(void)
 {
 	char path[512], file[300], log[300];
 	struct result r;
 
 	copy_folder("logs", "case");
-	add_lost_table(file);
+	add_edit(file, lost_table, sizeof(lost_table));
 	r = look("case");
 	ok(r.outcome == WHOLE && names(&r, file) && names(&r, "31 bytes dropped"),
 	   "a last edit whose table has no name is cut and told, since all from before is there");
 	copy_folder("logs", "case");
-	add_lost_table(file);
+	add_edit(file, lost_table, sizeof(lost_table));
 	snprintf(log, sizeof(log), "%s", name_of("case", "", ".log"));
 	path_of(path, "case", log);
 	unlink(path);
 	r = look("case");
 	ok(r.outcome == REFUSED && names(&r, "000099.ldb is missing"), "where a log is gone, too, it is not");
+	copy_folder("logs", "case");
+	add_edit(file, lost_log, sizeof(lost_log));
+	r = look("case");
+	ok(r.outcome == WHOLE && names(&r, file) && names(&r, "9 bytes dropped"),
+	   "so is one whose log has no name");
+	copy_folder("logs", "case");
+	add_edit(file, lost_log, sizeof(lost_log));
+	path_of(path, "case", log);
+	unlink(path);
+	r = look("case");
+	ok(r.outcome == REFUSED && names(&r, "000099.log is missing"),
+	   "but not where the log before it is gone");
 }
 
 /* Cut FILE of the folder "tables" at every STEP-th byte and flip bits; count what is silent. */

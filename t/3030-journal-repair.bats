@@ -157,7 +157,9 @@ damage() {
 @test "a torn tail needs no repair" {
   only_in_journal
   read -r segment at < <(place k6)
+  size=$(stat -c %s "$data/journal/$segment")
   truncate -s $((at + 100)) "$data/journal/$segment"
+  truncate -s "$size" "$data/journal/$segment" # zeros: that they were not written is all that a crash can do
   run cairn check --dir "$data"
   [ "$status" -eq 0 ] || { echo "$output"; false; }
   [[ $output == *"its end was torn off by a crash: cut at offset $at"*"main: sound: 6 keys"* ]] || { echo "$output"; false; }
@@ -165,6 +167,60 @@ damage() {
   [ ! -e "$data/lost+found" ]
   cairn_start
   [ "$(cairn get k5)" = v5 ]
+}
+
+@test "a file that was made shorter is no crash's doing: check and the log say what is gone, repair keeps the rest" {
+  only_in_journal
+  for cut in 100 0; do # within a batch, and just before one
+    read -r segment at < <(place k4)
+    cp -a "$data" "$cairn_root/whole"
+    size=$(stat -c %s "$data/journal/$segment")
+    truncate -s $((at + cut)) "$data/journal/$segment"
+    gone="$segment is shorter than it was, which no crash does: $((at + cut)) bytes are left of $size; cut at offset $at, $((size - at)) bytes dropped"
+    run cairn journal check --dir "$data"
+    [ "$status" -eq 9 ] || { echo "$output"; false; }
+    [[ $output == *"$gone"* && $output != *": sound:"* ]] || { echo "$output"; false; }
+    run cairn journal dump --dir "$data"
+    [ "$status" -eq 9 ]
+    [[ $output == *" at $((at + cut)): damaged: $((size - at - cut)) bytes"* ]] || { echo "$output"; false; }
+    run cairn check --dir "$data"
+    [ "$status" -eq 9 ]
+    [[ $output == *"journal: corrupt: "*"$gone"*"main: sound: 4 keys"* ]] || { echo "$output"; false; }
+    cp -a "$data" "$cairn_root/cut"
+    run cairn repair --dir "$data"
+    [ "$status" -eq 0 ] || { echo "$output"; false; }
+    [[ $output == *"plan: main: entries 2 to 4 are kept"*"journal: repaired"*"main: sound: 4 keys"* ]] || { echo "$output"; false; }
+    grep "$segment: $((size - at - cut)) bytes at offset $((at + cut))" "$data"/lost+found/journal-*.lost
+    cairn check --dir "$data"
+    rm -r "$data"
+    mv "$cairn_root/cut" "$data"
+    cairn_start # goes on with what is left
+    grep "level=warn msg=\".*$gone" "$cairn_root/n1/log"
+    [ "$(cairn get k3)" = v3 ]
+    run cairn get k4
+    [ "$status" -eq 1 ]
+    cairn_stop
+    cairn check --dir "$data"
+    rm -r "$data"
+    mv "$cairn_root/whole" "$data"
+  done
+}
+
+@test "a folder that has the name of a file of the journal is told of, and repair moves it away" {
+  cairn put k0 v0
+  cairn_stop
+  mkdir "$data/journal/00000000000000ff.seg" "$data/journal/other.seg"
+  run cairn journal check --dir "$data"
+  [ "$status" -eq 9 ]
+  [[ $output == *"$data/journal/00000000000000ff.seg is a folder, and has the name of a file of the journal"* ]] || { echo "$output"; false; }
+  run cairnd -d "$data" -s "$cairn_root/n1/sock"
+  [ "$status" -eq 9 ]
+  [[ $output == *"00000000000000ff.seg is a folder"* ]] || { echo "$output"; false; }
+  run cairn repair --dir "$data"
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+  [ -n "$(find "$data/lost+found" -type d -name 00000000000000ff.seg)" ]
+  cairn_start
+  [ "$(cairn get k0)" = v0 ]
 }
 
 @test "an engine is repaired, and the journal goes on from it" {

@@ -98,8 +98,9 @@ through_fault() {
   : >"$cairn_root/all"
   through_fault pwritev /journal/ $EIO
   through_fault pwritev /journal/ $ENOSPC
-  through_fault openat .seg $EMFILE
-  through_fault openat .seg $ENOSPC
+  through_fault openat /spare- $EMFILE
+  through_fault openat /spare- $ENOSPC
+  through_fault renameat .seg $EIO
   cairn_kill
   cairn_start
   "$load" check "$CAIRN_SERVER" <"$cairn_root/all"

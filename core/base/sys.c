@@ -97,7 +97,9 @@ static off_t real_size(int fd)
 {
 	struct stat st;
 
-	return fstat(fd, &st) < 0 ? -errno : st.st_size;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	return S_ISREG(st.st_mode) ? st.st_size : S_ISDIR(st.st_mode) ? -EISDIR : -ENXIO;
 }
 
 static int real_list(int dirfd, int (*fn)(void *arg, const char *name), void *arg)

@@ -24,7 +24,7 @@ struct sys {
 	int (*ftruncate)(int fd, off_t len);
 	int (*allocate)(int fd, off_t len); /* room on the disk for so many bytes */
 	int (*close)(int fd);
-	off_t (*size)(int fd); /* of a file in bytes */
+	off_t (*size)(int fd); /* of a file in bytes; -EISDIR for a folder, -ENXIO for what is neither */
 	/* Call FN for each name in the folder DIRFD but "." and ".."; not 0 ends it with that result. */
 	int (*list)(int dirfd, int (*fn)(void *arg, const char *name), void *arg);
 };

@@ -389,6 +389,8 @@ static enum cairn_code look_at_journal(struct node *n, bool mend, struct cairn_e
 	if (!mend)
 		return CAIRN_OK;
 	*damage = (struct cairn_error){ 0 };
+	journal_close(n->journal);
+	n->journal = NULL;
 	code = offline_journal_repair(n, error);
 	return code ? code : offline_journal_open(n, error);
 }

@@ -21,8 +21,8 @@ enum cairn_code offline_run(struct node *n, bool repair, struct cairn_error *err
  * ",volume=NAME". What is damaged is printed as such, and then CORRUPT. */
 enum cairn_code offline_journal_dump(struct node *n, const char *how, struct cairn_error *error);
 
-/* Open the journal of N for reading, as N's, and say on standard output that it is sound. NOT_FOUND, CORRUPT.
- */
+/* Open the journal of N for reading, as N's, and say on standard output that it is sound. NOT_FOUND, CORRUPT,
+ * and then it may be open all the same: something is missing at its end. */
 enum cairn_code offline_journal_open(struct node *n, struct cairn_error *error);
 /*
  * The journal of N, which is not open, is damaged: print what will be done, write what is whole and follows

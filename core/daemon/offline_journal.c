@@ -41,13 +41,16 @@ enum cairn_code offline_journal_open(struct node *n, struct cairn_error *error)
 	if (code)
 		return code;
 	journal_facts(n->journal, &facts);
-	if (notice.message[0])
+	if (notice.message[0] && !notice.code)
 		printf("%s\n", notice.message);
-	printf("%s: sound: %llu segment%s, %llu bytes, newest batch %llu\n", path,
-	       (unsigned long long)facts.segments, facts.segments == 1 ? "" : "s",
-	       (unsigned long long)facts.segment_bytes, (unsigned long long)facts.sequence);
+	printf("%s: %s: %llu segment%s, %llu bytes, newest batch %llu\n", path,
+	       notice.code ? "what is left is sound" : "sound", (unsigned long long)facts.segments,
+	       facts.segments == 1 ? "" : "s", (unsigned long long)facts.segment_bytes,
+	       (unsigned long long)facts.sequence);
 	fflush(stdout);
-	return CAIRN_OK;
+	if (notice.code)
+		*error = notice;
+	return notice.code;
 }
 
 /* The folder of the shard ID, or its number in hex. */

@@ -137,6 +137,19 @@ static int sim_openat(int dirfd, const char *name, int flags, mode_t mode)
 	return sim_leave(SIM_FD + n->file);
 }
 
+static void sim_grow(struct sim_file *f, size_t end)
+{
+	size_t cap = 2 * end;
+
+	if (end <= f->cap)
+		return;
+	f->now = realloc(f->now, cap);
+	f->synced = realloc(f->synced, cap);
+	memset(f->now + f->cap, 0, cap - f->cap);
+	memset(f->synced + f->cap, 0, cap - f->cap);
+	f->cap = cap;
+}
+
 static ssize_t sim_pwritev(int fd, const struct iovec *iov, int count, off_t at)
 {
 	int e = sim_enter(SIM_WRITE, true);
@@ -150,15 +163,7 @@ static ssize_t sim_pwritev(int fd, const struct iovec *iov, int count, off_t at)
 	if (e == 1) /* short */
 		len = len > SIM_SECTOR ? SIM_SECTOR : len / 2 + 1;
 	end = place + len;
-	if (end > f->cap) {
-		size_t cap = 2 * end;
-
-		f->now = realloc(f->now, cap);
-		f->synced = realloc(f->synced, cap);
-		memset(f->now + f->cap, 0, cap - f->cap);
-		memset(f->synced + f->cap, 0, cap - f->cap);
-		f->cap = cap;
-	}
+	sim_grow(f, end);
 	if (f->now_len < place)
 		memset(f->now + f->now_len, 0, place - f->now_len);
 	for (int i = 0; i < count && place < end; i++) {
@@ -186,10 +191,12 @@ static int sim_ftruncate(int fd, off_t len)
 
 	if (e)
 		return sim_leave(e < 0 ? e : -EIO);
-	if ((size_t)len < f->now_len) {
+	sim_grow(f, (size_t)len);
+	if ((size_t)len < f->now_len)
 		memset(f->now + len, 0, f->now_len - (size_t)len);
-		f->now_len = (size_t)len;
-	}
+	else if ((size_t)len > f->now_len)
+		memset(f->now + f->now_len, 0, (size_t)len - f->now_len);
+	f->now_len = (size_t)len;
 	return sim_leave(0);
 }
 

@@ -16,8 +16,8 @@
 /* Two records as version 1 has them; never changed within it. */
 static const char frozen[] = "434e4a4201000000000000005500000034120000000000000700000000000000060000000000000"
 			     "002000000ddccbbaa00000000"
-			     "bd3ad099"
-			     "0000000000000000"
+			     "9c419fb5"
+			     "0000410000000000"
 			     "0300000000000000090000000000000005000000000000000000000000000000"
 			     "0100000015000000090000000000000005000000000000000200000000000000"
 			     "746869732069732061206c6f6e6720636f6d6d616e";
@@ -34,9 +34,12 @@ static void test_bytes(void)
 	static const struct record_head entry = { RECORD_ENTRY, 21, 9, 5, 2 };
 	unsigned char batch[BATCH_HEAD + 2 * BATCH_RECORD + 21];
 	char text[2 * sizeof(batch) + 1];
-	struct batch_head h = {
-		.count = 2, .previous = 0xaabbccdd, .epoch = 0x1234, .sequence = 7, .durable = 6
-	};
+	struct batch_head h = { .count = 2,
+				.previous = 0xaabbccdd,
+				.epoch = 0x1234,
+				.sequence = 7,
+				.durable = 6,
+				.file = 0x410000 };
 	struct batch_head again;
 
 	record_head_encode(&first, batch + BATCH_HEAD);
@@ -47,7 +50,7 @@ static void test_bytes(void)
 	is_str(text, frozen, "a batch has the bytes of version 1");
 	ok(batch_head_decode(batch, &again) == 0 && again.sequence == 7 && again.previous == 0xaabbccdd &&
 		   again.durable == 6 && again.epoch == 0x1234 && again.count == 2 &&
-		   batch_whole(batch, &again),
+		   again.file == 0x410000 && batch_whole(batch, &again),
 	   "and is read again");
 	batch[70] ^= 1;
 	ok(!batch_whole(batch, &again), "not with a flipped bit");
@@ -125,6 +128,15 @@ static void flip(const char *path, off_t at)
 	close(fd);
 }
 
+/* All bytes of the file PATH from AT on. */
+static void zero(const char *path, off_t at)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0 || truncate(path, at) < 0 || truncate(path, st.st_size) < 0)
+		bail("%s cannot be written", path);
+}
+
 static void test_entries(void)
 {
 	struct journal_shard *s;
@@ -161,6 +173,7 @@ static void test_files(void)
 	struct journal_facts facts;
 	char path[80] = "";
 
+	memset(big, 'b', sizeof(big));
 	for (uint64_t i = 4; i < 60; i++) {
 		put(s, i, cairn_slice(big, sizeof(big)));
 		journal_release(s, i - 1);
@@ -182,15 +195,55 @@ static void test_files(void)
 	ok(strstr(error.message, path) && strstr(error.message, "offset 512"), "with file and offset");
 	ok(truncate(path, 512) == 0 && reopen() == 0,
 	   "a file that is cut there is a journal that ends there");
+	ok(notice.code == CAIRN_E_CORRUPT && strstr(notice.message, path) &&
+		   strstr(notice.message, "cut at offset 512, 65024 bytes dropped"),
+	   "which is told, since no crash makes a file shorter: %s", notice.message);
 	is_int(journal_extent(journal_attach(journal, 1)).last, 59, "with what comes before");
 	put(journal_attach(journal, 1), 60, cairn_slice(big, 3000));
 	reopen();
 	newest(path);
 	journal_close(journal);
 	journal = NULL;
-	ok(truncate(path, 512 + 600) == 0 && reopen() == 0 && strstr(notice.message, "cut at offset 512"),
+	zero(path, 512 + 600);
+	ok(reopen() == 0 && strstr(notice.message, "its end was torn off by a crash: cut at offset 512") &&
+		   !notice.code,
 	   "a torn end is cut, and that is said: %s", notice.message);
+	put(journal_attach(journal, 1), 60, cairn_slice("z", 1));
+	reopen();
+	ok(!notice.message[0], "once");
+	put(journal_attach(journal, 1), 61, cairn_slice("z", 1));
+	reopen();
+	newest(path);
 	journal_close(journal);
+	journal = NULL;
+	ok(truncate(path, 0) == 0 && reopen() == 0 && notice.code == CAIRN_E_CORRUPT &&
+		   strstr(notice.message, path),
+	   "a file that is cut to nothing is told: %s", notice.message);
+	is_int(journal_extent(journal_attach(journal, 1)).last, 60, "and what came before is there");
+	journal_close(journal);
+}
+
+/* What has the name of a file of the journal, and is none. */
+static void test_strays(void)
+{
+	static const char *const names[] = { "00000000000000ff.seg", "spare-00000000000000ff" };
+	char path[80];
+
+	journal = NULL;
+	for (int i = 0; i < 4; i++) {
+		snprintf(path, sizeof(path), "%s/%s", folder, names[i % 2]);
+		if ((i < 2 ? mkdir(path, 0700) : mkfifo(path, 0600)) < 0)
+			bail("%s cannot be made", path);
+		is_int(reopen(), CAIRN_E_CORRUPT, "%s is refused", i < 2 ? "a folder" : "a pipe");
+		ok(strstr(error.message, path) && strstr(error.message, i < 2 ? "is a folder" : "is no file"),
+		   "by its name: %s", error.message);
+		remove(path);
+	}
+	snprintf(path, sizeof(path), "%s/else.seg", folder);
+	mkdir(path, 0700);
+	is_int(reopen(), 0, "another name is somebody else's");
+	journal_close(journal);
+	remove(path);
 }
 
 /* Store the next entry of S in this thread where that is possible, else through the writer. */
@@ -285,6 +338,7 @@ int main(void)
 	test_entries();
 	test_now();
 	test_files();
+	test_strays();
 	parent = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	folder_remove(parent, folder + 5);
 	close(parent);

@@ -30,6 +30,7 @@ void batch_seal(unsigned char *batch, size_t len, struct batch_head *h)
 	le64_put(batch + 32, h->durable);
 	le32_put(batch + 40, h->count);
 	le32_put(batch + 44, h->previous);
+	le64_put(batch + 56, h->file);
 	h->crc = sum(batch, h->length);
 	le32_put(batch + CRC_AT, h->crc);
 }
@@ -44,6 +45,7 @@ int batch_head_decode(const unsigned char *bytes, struct batch_head *h)
 		.count = le32_get(bytes + 40),
 		.previous = le32_get(bytes + 44),
 		.crc = le32_get(bytes + CRC_AT),
+		.file = le64_get(bytes + 56),
 	};
 	if (le32_get(bytes) != MAGIC || h->length > BATCH_LIMIT || h->count > h->length / BATCH_RECORD ||
 	    !h->sequence)

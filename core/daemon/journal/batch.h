@@ -20,6 +20,7 @@ struct batch_head {
 	uint64_t epoch;    /* random; the same in all batches of a segment */
 	uint64_t sequence; /* one more than that of the batch before */
 	uint64_t durable;  /* newest sequence that was known to be on disk */
+	uint64_t file;     /* bytes that its file was known to have on disk; 0: not known */
 };
 
 /* Fill the head at the start of BATCH, whose records stand behind it; sets H->length and H->crc. */

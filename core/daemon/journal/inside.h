@@ -26,6 +26,7 @@ struct segment {
 	uint64_t number; /* in its name */
 	int fd;
 	uint64_t zeroed; /* bytes that were written once, so that a sync needs no metadata */
+	uint64_t sized;  /* bytes that the file has on disk for certain */
 	uint64_t ranges; /* that point here */
 	unsigned uses;   /* readers */
 };
@@ -122,6 +123,8 @@ enum cairn_code recover(struct journal *j, struct cairn_error *notice, struct ca
 /* A name with the form FORMAT (NAME_SEGMENT, NAME_SPARE), whose number is not 0, gives it; else 0. */
 uint64_t segment_number(const char *name, const char *format);
 struct segment *segment_new(uint64_t number, int fd, uint64_t size);
+/* Open the file NAME. 0 or -errno: -EISDIR and -ENXIO where it is no file. */
+int segment_open(int dir, const char *name, int flags, uint64_t number, struct segment **s);
 void segment_free(struct segment *s);
 /* A source that reads SEGMENT. */
 struct scan_source segment_source(struct segment *s);

@@ -41,7 +41,7 @@ static int take_name(void *arg, const char *name)
 	struct look *l = arg;
 	uint64_t number = segment_number(name, NAME_SEGMENT);
 	struct segment *s;
-	int fd;
+	int e;
 
 	if (!number)
 		return 0;
@@ -54,14 +54,9 @@ static int take_name(void *arg, const char *name)
 		l->files = p;
 		l->cap = cap;
 	}
-	fd = sys->openat(l->dir, name, O_RDONLY, 0);
-	if (fd < 0)
-		return fd;
-	s = segment_new(number, fd, 0);
-	if (!s) {
-		sys->close(fd);
-		return -ENOMEM;
-	}
+	e = segment_open(l->dir, name, O_RDONLY, number, &s);
+	if (e < 0)
+		return e == -EISDIR || e == -ENXIO ? 0 : e;
 	l->files[l->count++] = (struct looked){ .segment = s };
 	return 0;
 }
@@ -131,11 +126,21 @@ static int skip(struct look *l, const struct looked *f, const struct scan_source
 	return 0;
 }
 
+/* Behind the last batch of all: whether the file was longer, as its batches say. */
+static int tell_cut(struct look *l, uint64_t size, uint64_t was)
+{
+	static const struct batch_head none;
+
+	if (size >= was || !l->v->damage)
+		return 0;
+	return l->v->damage(l->v->arg, l->name, size, was - size, false, &none, cairn_slice("", 0));
+}
+
 static int look_at(struct look *l, size_t i)
 {
 	const struct looked *f = &l->files[i];
 	struct scan_source s = segment_source(f->segment);
-	uint64_t limit = 0, at = 0;
+	uint64_t limit = 0, at = 0, was = JOURNAL_SEGMENT_MIN;
 	struct batch_head h;
 	bool ended = !f->first;
 	int e = 0;
@@ -150,6 +155,7 @@ static int look_at(struct look *l, size_t i)
 		if (e == 0 && h.epoch == f->epoch && h.sequence > l->newest &&
 		    (!limit || h.sequence <= limit)) {
 			l->newest = h.sequence;
+			was = h.file;
 			if (l->v->batch)
 				e = l->v->batch(l->v->arg, l->name, at, &h,
 						cairn_slice(l->buffer.data + BATCH_HEAD, h.length));
@@ -158,7 +164,7 @@ static int look_at(struct look *l, size_t i)
 			e = skip(l, f, &s, limit, &at, &ended);
 		}
 	}
-	return e;
+	return e || limit ? e : tell_cut(l, s.size, was);
 }
 
 int journal_inspect(const char *folder, const struct journal_visitor *v, struct cairn_error *error)

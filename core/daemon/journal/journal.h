@@ -34,8 +34,9 @@ struct journal_options {
 
 /*
  * Open or make the journal in a folder that nobody else uses. A torn end is cut: NOTICE (code 0) then says
- * file, offset and bytes dropped, else its message is empty. CORRUPT where bytes that had been synced are
- * damaged, naming file and offset; UNSUPPORTED (a newer format); FULL; INTERNAL.
+ * file, offset and bytes dropped, else its message is empty. The same where the newest file is shorter than
+ * it was, but with the code CORRUPT: acknowledged writes may be gone. CORRUPT where bytes that had been
+ * synced are damaged, naming file and offset; UNSUPPORTED (a newer format); FULL; INTERNAL.
  */
 enum cairn_code journal_open(struct journal **j, const struct journal_options *o, struct cairn_error *notice,
 			     struct cairn_error *error);

@@ -24,11 +24,12 @@ struct recovery {
 	struct found *files; /* owned; by number */
 	size_t count, cap;
 	struct scan_buffer buffer;
-	int failed;                  /* -errno while the folder was read */
+	char name[NAME_ROOM];        /* of the file that could not be opened, or empty */
 	struct segment *segment;     /* being scanned */
 	struct segment *last;        /* where the chain ends, */
 	uint64_t last_at, last_torn; /* and at which place */
 	uint64_t last_epoch;
+	uint64_t was; /* bytes that the file that is scanned has had, as its batches say */
 	struct cairn_error *error;
 };
 
@@ -57,30 +58,19 @@ static enum cairn_code trouble(struct recovery *r, const struct segment *s, int 
 			  r->j->folder, name, e == -EINVAL ? "holds records of no known form" : strerror(-e));
 }
 
-static int open_file(struct journal *j, const char *name, uint64_t number, struct segment **s)
-{
-	int fd = sys->openat(j->dir, name, j->options.read_only ? O_RDONLY : O_RDWR, 0);
-	off_t size = fd < 0 ? fd : sys->size(fd);
-
-	if (size >= 0)
-		*s = segment_new(number, fd, (uint64_t)size);
-	if (size >= 0 && *s)
-		return 0;
-	if (fd >= 0)
-		sys->close(fd);
-	return size < 0 ? (int)size : -ENOMEM;
-}
-
 static int take_name(void *arg, const char *name)
 {
 	struct recovery *r = arg;
 	struct journal *j = r->j;
 	uint64_t number = segment_number(name, NAME_SPARE);
+	int e, flags = j->options.read_only ? O_RDONLY : O_RDWR;
 	struct segment *s;
 
 	if (number) {
-		if ((r->failed = open_file(j, name, number, &s)) < 0)
-			return r->failed;
+		snprintf(r->name, sizeof(r->name), "%s", name);
+		if ((e = segment_open(j->dir, name, flags, number, &s)) < 0)
+			return e;
+		r->name[0] = 0;
 		s->next = j->spares;
 		j->spares = s;
 		j->spare_count++;
@@ -90,6 +80,7 @@ static int take_name(void *arg, const char *name)
 	number = segment_number(name, NAME_SEGMENT);
 	if (!number)
 		return 0; /* somebody else's */
+	snprintf(r->name, sizeof(r->name), "%s", name);
 	if (r->count == r->cap) {
 		size_t cap = r->cap ? 2 * r->cap : 16;
 		void *p = realloc(r->files, cap * sizeof(*r->files));
@@ -99,10 +90,12 @@ static int take_name(void *arg, const char *name)
 		r->files = p;
 		r->cap = cap;
 	}
-	r->failed = open_file(j, name, number, &s);
-	if (!r->failed)
-		r->files[r->count++] = (struct found){ .segment = s };
-	return r->failed;
+	e = segment_open(j->dir, name, flags, number, &s);
+	if (e < 0)
+		return e;
+	r->files[r->count++] = (struct found){ .segment = s };
+	r->name[0] = 0;
+	return 0;
 }
 
 /* Find out which segments are empty: their first batch is not whole, or older than one before it. */
@@ -130,7 +123,8 @@ static int take_batch(void *arg, uint64_t at, const struct batch_head *h, struct
 {
 	struct recovery *r = arg;
 
-	(void)h;
+	if (h->file > r->was)
+		r->was = h->file;
 	return shards_take(r->j, r->segment, at, records);
 }
 
@@ -167,6 +161,7 @@ static enum cairn_code follow(struct recovery *r, size_t i)
 	if (limit == f->first) /* the next one stands in its place */
 		return CAIRN_OK;
 	r->segment = f->segment;
+	r->was = 0;
 	e = scan_chain(&source, limit ? limit - 1 : 0, c, &r->buffer, take_batch, r, &r->last_at,
 		       &r->last_torn);
 	if (e < 0)
@@ -229,11 +224,36 @@ static enum cairn_code look_behind(struct recovery *r)
 	return CAIRN_OK;
 }
 
+/* Whether the end of the chain is where it is since a file was cut: no crash makes one shorter. */
+static bool look_for_cut(struct recovery *r, struct cairn_error *notice)
+{
+	struct segment *s = r->last;
+	uint64_t at = r->last_at, size = s ? segment_source(s).size : 0;
+	char name[NAME_ROOM];
+
+	for (size_t i = 0; size >= r->was && i < r->count; i++)
+		if (!r->files[i].first && (!r->last || r->files[i].segment->number > r->last->number) &&
+		    segment_source(r->files[i].segment).size < JOURNAL_SEGMENT_MIN) {
+			s = r->files[i].segment;
+			at = 0;
+			size = segment_source(s).size;
+			r->was = JOURNAL_SEGMENT_MIN;
+		}
+	if (size >= r->was)
+		return false;
+	name_of(s, name);
+	cairn_fail(notice, CAIRN_E_CORRUPT,
+		   "%s/%s is shorter than it was, which no crash does: %llu bytes are left of "
+		   "%llu; cut at offset %llu, %llu bytes dropped, and acknowledged writes may have been in them",
+		   r->j->folder, name, (unsigned long long)size, (unsigned long long)r->was,
+		   (unsigned long long)at, (unsigned long long)(r->was - at));
+	return true;
+}
+
 static enum cairn_code read_all(struct recovery *r, struct cairn_error *notice)
 {
 	enum cairn_code code = look_at_firsts(r);
 	char name[NAME_ROOM];
-
 	size_t live = 0;
 	int e;
 
@@ -249,7 +269,7 @@ static enum cairn_code read_all(struct recovery *r, struct cairn_error *notice)
 	/* What a process that was killed had written may not be on disk yet, and counts from here on. */
 	if (!code && r->last && !r->j->options.read_only && (e = sys->fdatasync(r->last->fd)) < 0)
 		code = trouble(r, r->last, e);
-	if (!code && r->last_torn) {
+	if (!code && !look_for_cut(r, notice) && r->last_torn) {
 		name_of(r->last, name);
 		cairn_fail(notice, CAIRN_OK,
 			   "%s/%s: its end was torn off by a crash: cut at offset %llu, %llu bytes dropped",
@@ -287,9 +307,13 @@ enum cairn_code recover(struct journal *j, struct cairn_error *notice, struct ca
 
 	if (r.count)
 		qsort(r.files, r.count, sizeof(*r.files), by_number);
-	if (e < 0)
-		code = cairn_fail(error, cairn_error_from_errno(-e), "reading the journal %s: %s", j->folder,
-				  strerror(-e));
+	if (e == -EISDIR || e == -ENXIO)
+		code = cairn_fail(error, CAIRN_E_CORRUPT,
+				  "%s/%s is %s, and has the name of a file of the journal", j->folder, r.name,
+				  e == -EISDIR ? "a folder" : "no file");
+	else if (e < 0)
+		code = cairn_fail(error, cairn_error_from_errno(-e), "reading the journal %s%s%s: %s",
+				  j->folder, r.name[0] ? "/" : "", r.name, strerror(-e));
 	else
 		code = read_all(&r, notice);
 	hand_over(&r);

@@ -46,6 +46,17 @@ struct segment *segment_new(uint64_t number, int fd, uint64_t size)
 	return s;
 }
 
+int segment_open(int dir, const char *name, int flags, uint64_t number, struct segment **s)
+{
+	int fd = sys->openat(dir, name, flags | O_NONBLOCK, 0); /* a pipe would wait for its other end */
+	off_t size = fd < 0 ? fd : sys->size(fd);
+
+	*s = size < 0 ? NULL : segment_new(number, fd, (uint64_t)size);
+	if (!*s && fd >= 0)
+		sys->close(fd);
+	return size < 0 ? (int)size : *s ? 0 : -ENOMEM;
+}
+
 void segment_free(struct segment *s)
 {
 	sys->close(s->fd);
@@ -103,31 +114,59 @@ static struct segment *take_spare(struct journal *j)
 	return s;
 }
 
+/* Make a file that can become a segment: what is there later of a shorter one was cut. */
+static int make_file(struct journal *j, uint64_t number, struct segment **out)
+{
+	char name[NAME_ROOM];
+	int fd = sys->openat(j->dir, spare_name(number, name), O_RDWR | O_CREAT | O_TRUNC, 0600);
+	int e = fd < 0 ? fd : sys->ftruncate(fd, (off_t)j->ahead);
+
+	*out = e ? NULL : segment_new(number, fd, 0);
+	if (!*out && fd >= 0)
+		sys->close(fd);
+	return e ? e : *out ? 0 : -ENOMEM;
+}
+
+/* Its size is on disk before a batch says so. */
+static int make_sure(struct journal *j, struct segment *s)
+{
+	off_t size = sys->size(s->fd);
+	int e = size < 0 ? (int)size : 0;
+
+	if (!e && size < JOURNAL_SEGMENT_MIN)
+		e = sys->ftruncate(s->fd, size = (off_t)j->ahead);
+	if (e)
+		return e;
+	e = sys->fdatasync(s->fd);
+	if (e < 0)
+		journal_die(j, "syncing a segment", e);
+	s->sized = (uint64_t)size;
+	return e;
+}
+
 int segment_begin(struct journal *j)
 {
 	char name[NAME_ROOM], old[NAME_ROOM];
 	struct segment *s;
-	uint64_t number;
-	int e = 0, fd;
+	uint64_t number, spare;
+	int e = 0, named;
 
 	pthread_mutex_lock(&j->lock);
 	number = j->next_segment++;
 	s = take_spare(j);
+	spare = s ? s->number : j->next_spare++;
 	pthread_mutex_unlock(&j->lock);
-	segment_name(number, name);
-	if (s) {
-		e = sys->renameat(j->dir, spare_name(s->number, old), j->dir, name);
-	} else {
-		fd = sys->openat(j->dir, name, O_RDWR | O_CREAT | O_TRUNC, 0600);
-		e = fd < 0 ? fd : 0;
-		s = fd < 0 ? NULL : segment_new(number, fd, 0);
-		if (fd >= 0 && !s) {
-			sys->close(fd);
-			e = -ENOMEM;
-		}
-	}
-	if (!e && (e = sys->fsync(j->dir)) < 0)
+	if (!s)
+		e = make_file(j, spare, &s);
+	if (!e)
+		e = make_sure(j, s);
+	if (!e)
+		e = sys->renameat(j->dir, spare_name(spare, old), j->dir, segment_name(number, name));
+	named = !e;
+	if (named && (e = sys->fsync(j->dir)) < 0)
 		journal_die(j, "syncing the folder", e);
+	if (!named)
+		sys->unlinkat(j->dir, spare_name(spare, old), 0);
 	pthread_mutex_lock(&j->lock);
 	if (e && s) {
 		segment_free(s);
@@ -261,7 +300,7 @@ static void zero_ahead(struct journal *j)
 	if (e || synced)
 		j->no_ahead = true; /* the writer makes its own way */
 	else
-		s->zeroed = to;
+		s->zeroed = s->sized = to;
 	segments_retire(j);
 	pthread_cond_broadcast(&j->zeroed);
 }

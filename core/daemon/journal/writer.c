@@ -107,13 +107,14 @@ static int write_out(struct journal *j, struct batch *b, size_t *wrote)
 	int e;
 
 	memset(b->data + b->len, 0, span - b->len);
-	batch_seal(b->data, b->len, &h);
 	pthread_mutex_lock(&j->lock);
 	while (j->zeroing && j->at + span > j->current->zeroed)
 		pthread_cond_wait(&j->zeroed, &j->lock);
 	if (j->at + span > j->current->zeroed)
 		j->current->zeroed = j->at + span; /* from here on the janitor keeps off */
+	h.file = j->current->sized;
 	pthread_mutex_unlock(&j->lock);
+	batch_seal(b->data, b->len, &h);
 	e = segment_write(j->current, b->data, span, j->at, wrote);
 	if (e == -ENOSPC && segment_spend_reserve(j))
 		e = segment_write(j->current, b->data, span, j->at, wrote);

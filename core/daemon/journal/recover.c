@@ -242,11 +242,12 @@ static bool look_for_cut(struct recovery *r, struct cairn_error *notice)
 	if (size >= r->was)
 		return false;
 	name_of(s, name);
-	cairn_fail(notice, CAIRN_E_CORRUPT,
-		   "%s/%s is shorter than it was, which no crash does: %llu bytes are left of "
-		   "%llu; cut at offset %llu, %llu bytes dropped, and acknowledged writes may have been in them",
-		   r->j->folder, name, (unsigned long long)size, (unsigned long long)r->was,
-		   (unsigned long long)at, (unsigned long long)(r->was - at));
+	cairn_fail(
+		notice, CAIRN_E_CORRUPT,
+		"%s/%s is shorter than it was, which no crash does: %llu bytes are left of "
+		"%llu; cut at offset %llu, %llu bytes dropped, and acknowledged writes may have been in them",
+		r->j->folder, name, (unsigned long long)size, (unsigned long long)r->was,
+		(unsigned long long)at, (unsigned long long)(r->was - at));
 	return true;
 }
 

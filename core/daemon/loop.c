@@ -383,6 +383,19 @@ void loop_at_turn_end(struct loop *l, struct loop_task *task)
 	l->end_last = &task->next;
 }
 
+void loop_forget(struct loop *l, struct loop_task *task)
+{
+	struct loop_task **at = &l->end;
+
+	while (*at && *at != task)
+		at = &(*at)->next;
+	if (!*at)
+		return;
+	*at = task->next;
+	if (!*at)
+		l->end_last = at;
+}
+
 uint64_t loop_now_ns(struct loop *l)
 {
 	if (!l->now_ns)

@@ -55,6 +55,9 @@ bool loop_inside(struct loop *l);
 void loop_post(struct loop *l, struct loop_task *task);
 /* Run FN at the end of this turn, once, after all callbacks: where replies are flushed. Loop thread only. */
 void loop_at_turn_end(struct loop *l, struct loop_task *task);
+/* Take back what loop_at_turn_end was given and did not run yet; nothing where there is none. Loop thread
+ * only. */
+void loop_forget(struct loop *l, struct loop_task *task);
 /* CLOCK_BOOTTIME at the start of this turn, ns. */
 uint64_t loop_now_ns(struct loop *l);
 

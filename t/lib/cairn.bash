@@ -124,8 +124,8 @@ cairn_kill() {
 }
 
 cairn_stop() {
+  cairn_signal CONT "$@" 2>/dev/null || true # first: LeakSanitizer stops a process that ends, and must not see this
   cairn_signal TERM "$@" || return 1
-  cairn_signal CONT "$@" 2>/dev/null || true
   cairn_reap "$@"
 }
 
@@ -155,8 +155,8 @@ cairn_cleanup() {
   local name
   _cairn_release
   for name in "${!cairn_pids[@]}"; do
-    kill -TERM "${cairn_pids[$name]}" 2>/dev/null || true
     kill -CONT "${cairn_pids[$name]}" 2>/dev/null || true
+    kill -TERM "${cairn_pids[$name]}" 2>/dev/null || true
   done
   for name in "${!cairn_pids[@]}"; do wait "${cairn_pids[$name]}" 2>/dev/null || true; done
   cairn_pids=()

@@ -148,6 +148,26 @@ holds() {
   [ "${#folders[@]}" -eq 1 ] || { echo "${folders[@]}"; false; }
 }
 
+@test "Ctrl-C says what has become of the volume, and what to do" {
+  cairn_node -o volume.engine=leveldb
+  cairn put a 1
+  kill -STOP "$(cairn_pid n1)" # so that it is certainly under way
+  env --default-signal=INT cairn volume convert --engine bitcask main 2>"$cairn_root/said" &
+  writer=$!
+  # Bit 1 of the signals that it catches is SIGINT.
+  until (($(sed -n 's/^SigCgt:[[:space:]]*/0x/p' "/proc/$writer/status") & 2)); do sleep 0.01; done
+  kill -INT "$writer"
+  status=0
+  wait "$writer" || status=$?
+  writer=
+  kill -CONT "$(cairn_pid n1)"
+  [ "$status" -eq 130 ]
+  grep -q "interrupted: the volume stays on its engine, .* the same command begins anew" "$cairn_root/said"
+  cairn volume convert --engine bitcask main
+  [ "$(engine_of main)" = bitcask ]
+  [ "$(cairn get a)" = 1 ]
+}
+
 @test "a node that is stopped or killed meanwhile has the volume as it was, and nothing else" {
   local limit how
   mkfifo "$cairn_root/never"

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -159,11 +160,34 @@ VERB(volume_flush)
 	return code;
 }
 
+/* The conversion ends with the connection: say so, and end as without this. */
+static void say_interrupted(int number)
+{
+	static const char text[] = "\ncairn: interrupted: the volume stays on its engine, unless it was just "
+				   "done ('cairn volume "
+				   "stats' tells); the same command begins anew\n";
+
+	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+		_exit(128 + number);
+	raise(number);
+}
+
+/* Where SIGINT would end us. BEFORE is for afterwards. */
+static void watch_interrupts(struct sigaction *before)
+{
+	struct sigaction say = { .sa_handler = say_interrupted, .sa_flags = (int)SA_RESETHAND };
+
+	sigaction(SIGINT, NULL, before);
+	if (before->sa_handler == SIG_DFL)
+		sigaction(SIGINT, &say, NULL);
+}
+
 VERB(volume_convert)
 {
 	const char *name = a->operand[0].text, *engine = argument(a, "engine");
 	struct cairn_msg m = { 0 };
 	struct cairn_reply r = { 0 };
+	struct sigaction before;
 	struct progress progress;
 	char path[PATH_MAX];
 	enum cairn_code code;
@@ -185,9 +209,11 @@ VERB(volume_convert)
 	}
 	if (!c->timeout_ms)
 		cairn_msg_u64(&m, CAIRN_F_TIMEOUT_MS, 0);
+	watch_interrupts(&before);
 	progress_begin(&progress, c, "moved", 0);
 	code = call_stream(c, &m, check_event, &progress, &r);
 	progress_end(&progress);
+	sigaction(SIGINT, &before, NULL);
 	if (code == CAIRN_OK && c->format == FORMAT_JSON)
 		out_json(c, r.fields);
 	else if (code == CAIRN_OK)

@@ -369,7 +369,8 @@ static void cut_off(char letter)
 
 /*
  * Of three batches the first is synced, the second is damaged by a crash, the third is whole. What then takes
- * the place of the second is as long as it was, so the third would follow on it if it were still there.
+ * the place of the second is as long as it was, so the third would follow on it if it were still there: where
+ * the end cannot be cut the engine does not open.
  */
 static void run_torn(void)
 {
@@ -385,6 +386,17 @@ static void run_torn(void)
 	put_letters(2, 2, 'b', false);
 	put_letters(3, 3, 'c', false);
 	cut_off('b');
+	for (int n = 1; n <= 2 && !trouble[0];
+	     n++) { /* its end cannot be cut, then not synced: it does not start */
+		sim.fail_call = n == 1 ? SIM_WRITE : SIM_SYNC;
+		sim.fail_with = EIO;
+		sim.fail_at = 1;
+		if (open_it(&error) == 0)
+			complain("a torn end that could not be cut", "is taken for cut");
+		else if (!strstr(error.message, "cannot cut the torn end of"))
+			complain("a torn end that could not be cut", error.message);
+		sim.fail_at = 0;
+	}
 	if (trouble[0] || open_it(&error)) {
 		complain("after a crash it does not open", error.message);
 		return;

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # For tests of the Redis protocol: a redis-server to compare with, and the programs in t/resp. Load cairn.bash first.
+# shellcheck disable=SC2034
 resp=$CAIRN_SOURCE/t/resp
 
 # wait_for CONDITION…: until it holds, for twenty seconds.
@@ -8,21 +9,20 @@ wait_for() {
   until "$@"; do [ $SECONDS -lt $deadline ] || { echo "waited in vain for: $*"; return 1; }; done
 }
 
-# A redis-server of its own on the socket $redis; it ends with the test.
+# redis_start [NAME [OPTION…]]: a redis-server on the socket $cairn_root/NAME.sock, which is $redis. It ends with the test.
 redis_start() {
-  redis=$cairn_root/redis.sock
-  redis-server --port 0 --unixsocket "$redis" --dir "$cairn_root" --save "" --daemonize no "$@" \
-    3>&- </dev/null >"$cairn_root/redis.log" 2>&1 &
-  redis_pid=$!
-  wait_for redis_answers || { cat "$cairn_root/redis.log"; return 1; }
+  local name=${1:-redis}
+  redis=$cairn_root/$name.sock
+  redis-server --port 0 --unixsocket "$redis" --dir "$cairn_root" --save "" --daemonize no "${@:2}" \
+    3>&- {cairn_keeper}>&- </dev/null >"$cairn_root/$name.log" 2>&1 &
+  redis_pids+=($!)
+  wait_for redis_answers || { cat "$cairn_root/$name.log"; return 1; }
 }
 redis_answers() { [ "$(redis-cli -s "$redis" ping 2>/dev/null)" = PONG ]; }
-redis_stop() {
-  [ -z "${redis_pid:-}" ] || { kill -KILL "$redis_pid" && wait "$redis_pid"; } 2>/dev/null || true
-  redis_pid=
-}
+redis_pids=()
 teardown() {
-  redis_stop
+  local pid
+  for pid in "${redis_pids[@]}"; do { kill -KILL "$pid" && wait "$pid"; } 2>/dev/null || true; done
   cairn_cleanup
 }
 

@@ -1,7 +1,7 @@
 # Fuzz targets. Each f-NAME.c has a LLVMFuzzerTestOneInput. `make check` runs it over its seeds (seeds/NAME) with
 # main.c; `make fuzz` builds it with clang's libFuzzer, and `make fuzz-run FUZZ_SECONDS=60` runs each for that long.
 # For a new one: a line in FUZZ, its sources in fuzz_NAME, a check program, a seed.
-FUZZ = message logfile table client json record control command folder line stream journal bitcask tree
+FUZZ = message logfile table client json record control command folder line stream journal bitcask tree peer
 fuzz_message = %D%/f-message.c core/base/message.c
 fuzz_logfile = %D%/f-logfile.c plugins/engine-leveldb/logfile.c core/base/crc32c.c
 fuzz_table = %D%/f-table.c plugins/engine-leveldb/table.c core/base/crc32c.c
@@ -26,6 +26,9 @@ fuzz_line = %D%/f-line.c frontends/cli/text.c
 fuzz_journal = %D%/f-journal.c $(addprefix core/daemon/journal/,batch.c scan.c) core/base/crc32c.c
 fuzz_bitcask = %D%/f-bitcask.c plugins/engine-bitcask/records.c core/base/crc32c.c
 fuzz_tree = %D%/f-tree.c plugins/engine-lmdb/tree.c core/base/errors.c core/base/sys.c
+fuzz_peer = %D%/f-peer.c $(addprefix core/daemon/peer/,frame.c queue.c resolve.c link.c greet.c peer.c) \
+	$(addprefix core/daemon/,loop.c log.c pool.c) $(addprefix core/base/,amount.c clock.c crc32c.c errors.c nearest.c)
+fuzz_peer_LIBS = $(UV_LIBS)
 FUZZ_CPPFLAGS = -I$(top_srcdir)/core/daemon/journal $(TEST_CPPFLAGS) -I$(top_srcdir)/frontends/cli -I$(top_srcdir)/core/client -DCAIRN_VERSION='"fuzz"' -I$(top_srcdir)/plugins/engine-leveldb -I$(top_srcdir)/plugins/engine-bitcask
 FUZZ_SECONDS = 60
 
@@ -84,6 +87,11 @@ TESTS += %D%/f-tree
 t_fuzz_f_tree_SOURCES = %D%/main.c %D%/f-tree.c plugins/engine-lmdb/tree.c
 t_fuzz_f_tree_CPPFLAGS = $(FUZZ_CPPFLAGS)
 t_fuzz_f_tree_LDADD = libbase.la
+check_PROGRAMS += %D%/f-peer
+TESTS += %D%/f-peer
+t_fuzz_f_peer_SOURCES = %D%/main.c %D%/f-peer.c
+t_fuzz_f_peer_CPPFLAGS = $(FUZZ_CPPFLAGS)
+t_fuzz_f_peer_LDADD = $(DAEMON_LIBS)
 EXTRA_DIST += %D%/seeds
 
 .PHONY: fuzz fuzz-run

@@ -127,6 +127,8 @@ void queue_own(struct peer *peer, unsigned which, enum frame_kind kind, struct c
 /* link.c */
 enum cairn_code link_listen(struct peers *p, const char *address, struct cairn_error *error);
 void link_accept_on(struct peers *p);
+/* Somebody at ADDRESS calls on FD, which is the link's from now on. */
+void link_take(struct peers *p, int fd, const char *address);
 /* Make connection WHICH to PEER. */
 void link_dial(struct peer *peer, unsigned which);
 /* Close, and free it. WHY for people; NULL: nobody is told. */

@@ -263,12 +263,34 @@ void link_dial(struct peer *peer, unsigned which)
 		link_close(l, "no memory");
 }
 
+void link_take(struct peers *p, int fd, const char *address)
+{
+	struct link *l = p->stranger_count < LINK_STRANGERS ? link_new(p, LINK_FIRST) : NULL;
+
+	if (!l) {
+		close(fd);
+		return;
+	}
+	l->fd = fd;
+	l->state = LINK_GREETING;
+	snprintf(l->address, sizeof(l->address), "%s", address);
+	l->next = p->strangers;
+	l->at = &p->strangers;
+	if (l->next)
+		l->next->at = &l->next;
+	p->strangers = l;
+	p->stranger_count++;
+	set_options(l);
+	if (begin_watch(l, LOOP_READ))
+		greet_begin(l);
+}
+
 static void on_caller(void *arg, unsigned events)
 {
 	struct peers *p = arg;
 	struct sockaddr_storage address;
 	socklen_t len = sizeof(address);
-	struct link *l;
+	char text[PEER_ADDRESS_MAX + 1];
 	int fd = accept4(p->fd, (struct sockaddr *)&address, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)events;
@@ -281,23 +303,8 @@ static void on_caller(void *arg, unsigned events)
 	}
 	if (fd < 0)
 		return;
-	l = p->stranger_count < LINK_STRANGERS ? link_new(p, LINK_FIRST) : NULL;
-	if (!l) {
-		close(fd);
-		return;
-	}
-	l->fd = fd;
-	l->state = LINK_GREETING;
-	address_text((struct sockaddr *)&address, len, l->address, sizeof(l->address));
-	l->next = p->strangers;
-	l->at = &p->strangers;
-	if (l->next)
-		l->next->at = &l->next;
-	p->strangers = l;
-	p->stranger_count++;
-	set_options(l);
-	if (begin_watch(l, LOOP_READ))
-		greet_begin(l);
+	address_text((struct sockaddr *)&address, len, text, sizeof(text));
+	link_take(p, fd, text);
 }
 
 void link_accept_on(struct peers *p)

@@ -27,6 +27,8 @@ has() { [ -s "$1" ]; }
 ended() { ! kill -0 "$1" 2>/dev/null; }
 is_held() { cairn stat "$1" >/dev/null 2>&1; }
 is_free() { ! is_held "$1"; }
+watches() { cairn metrics | awk '$1 == "cairn_watches" { print $2 }'; }
+more_watches_than() { [ "$(watches)" -gt "$1" ]; }
 
 # held FILE OPTIONS…: in the background, a lock holder that writes its process numbers to FILE.lock and FILE.command,
 # waits for FILE.go, then puts app/version, and whose status and words end in FILE.status and FILE.out.
@@ -283,8 +285,10 @@ END
   rm -rf "${cairn_root:?}/n1/data"
   cairn_node -o volume.engine=leveldb
   held x --ttl 20s locks/a
+  before=$(watches)
   cairn lock --wait 60s locks/a cairn put next v 3>&- >second 2>&1 &
   second=$!
+  soon more_watches_than "$before"
   cairn_kill
   cairn_start
   echo 1 >x.go

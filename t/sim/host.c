@@ -81,7 +81,8 @@ static void records_begin(struct records *r, uint64_t index, uint64_t term, uint
 {
 	size_t gone = index - r->base < r->count ? (size_t)(index - r->base) : r->count;
 
-	memmove(r->at, r->at + gone, (r->count - gone) * sizeof(*r->at));
+	if (r->count)
+		memmove(r->at, r->at + gone, (r->count - gone) * sizeof(*r->at));
 	r->count -= gone;
 	r->base = index;
 	r->base_term = term;

@@ -301,7 +301,8 @@ static void flatten(struct raft *r, struct flat *f)
 		memcpy(&f->peers[i], &clean, sizeof(clean));
 	}
 	memcpy(f->members, r->members, r->member_count * sizeof(*r->members));
-	memcpy(f->runs, r->log.runs, r->log.count * sizeof(*r->log.runs));
+	if (r->log.count)
+		memcpy(f->runs, r->log.runs, r->log.count * sizeof(*r->log.runs));
 	memset(&r->persists[r->persist_count], 0, (PERSISTS_MAX - r->persist_count) * sizeof(*r->persists));
 	free(r->peers);
 	free(r->members);

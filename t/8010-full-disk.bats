@@ -66,7 +66,7 @@ END
   refusal=full # the write did not happen
   [ "$engine" != leveldb ] || refusal=unavailable # it cannot tell: the volume stops, and is opened again
   script >"$cairn_root/script"
-  inside unshare bash "$cairn_root/script" "$load" 0 "$refusal" 58 -o volume.through=yes
+  inside unshare bash "$cairn_root/script" "$load" 0 "$refusal" 58 -o volume.through=yes -o node.min-free=0
 }
 
 # The disk is full to the last byte, and not by cairn: nothing but the reserve of the journal is left.
@@ -76,7 +76,7 @@ ask() { nc -U -N -w 20 "$disk/socket" | tail -n +2; }
 op() { printf '{"id":1,"op":"%s","args":{%s}}\n' "$1" "$2" | ask; }
 fail() { echo "$*"; cat "$disk/log"; exit 1; }
 mkfifo "$disk/ready"
-cairnd -d "$disk/data" -s "$disk/socket" -e "$engine" -o "volume.parameters=min-free=4M" -o journal.segment=4M --exit-with-parent \
+cairnd -d "$disk/data" -s "$disk/socket" -e "$engine" -o node.min-free=4M -o journal.segment=4M --exit-with-parent \
   --ready-fd 9 9>"$disk/ready" 2>"$disk/log" &
 daemon=$!
 read -r _ <"$disk/ready" || fail "no start"
@@ -115,6 +115,47 @@ END
 @test "a disk that is wholly full: 'full', deletes and purge still work, and all of it lasts" {
   wholly >"$cairn_root/script"
   inside unshare timeout 200 bash "$cairn_root/script"
+}
+
+# A disk that is not full, with less room than the node is to keep.
+less_room() {
+  cat <<'END'
+fail() { echo "$*"; tail -n 20 "$disk/log"; exit 1; }
+mkfifo "$disk/ready"
+cairnd -d "$disk/data" -s "$disk/socket" "$@" -o journal.segment=4M -o node.min-free=24M --exit-with-parent --ready-fd 9 9>"$disk/ready" 2>"$disk/log" &
+read -r _ <"$disk/ready" || fail "no start"
+export CAIRN_SERVER=unix:$disk/socket
+cairn put a 1 >/dev/null && cairn put b 1 >/dev/null || fail "no put"
+dd if=/dev/zero of="$disk/filler" bs=1M count=38 2>/dev/null
+for n in $(seq 300); do # for engines that leave it to the node the disk is looked at once a second
+  head -c 200000 /dev/urandom | cairn put "c$n" - >/dev/null 2>"$disk/error" || break
+  read -rt 0.1 _ <>"$disk/ready"
+done
+grep -q '^cairn: full: ' "$disk/error" || fail "with less room: $(cat "$disk/error")"
+[ "$(stat -f -c %a "$disk")" -ge $((12 * 256)) ] || fail "too little was kept: $(df "$disk")"
+cairn --json status | grep -q '"state":"degraded"' || fail "$(cairn --json status)"
+cairn del b >/dev/null || fail "no delete"
+cairn volume create other >/dev/null || fail "no volume"
+rm "$disk/filler"
+for _ in $(seq 300); do
+  head -c 200000 /dev/zero | cairn put c - >/dev/null 2>"$disk/error" && break
+  read -rt 0.1 _ <>"$disk/ready"
+done
+[ "$(cairn get a) $(cairn get c | wc -c)" = "1 200000" ] || fail "with room again: $(cat "$disk/error")"
+kill %1
+wait %1
+END
+}
+
+@test "less room than node.min-free: 'full', deletes are taken, and writes go on by themselves when there is more" {
+  less_room >"$cairn_root/script"
+  inside unshare timeout 100 bash "$cairn_root/script" -e "$engine"
+}
+
+# bats test_tags=one-engine
+@test "node.min-free counts for a volume that only the journal keeps, too" {
+  less_room >"$cairn_root/script"
+  inside unshare timeout 100 bash "$cairn_root/script" -e memory -o volume.durable=yes
 }
 
 # bats test_tags=one-engine

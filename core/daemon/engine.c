@@ -284,6 +284,15 @@ void engine_damage(const struct engine *e, struct cairn_error *error)
 		cairn_hint(error, "%s", notice.hint);
 }
 
+bool engine_takes(const struct cairn_engine *ops, const char *name)
+{
+	const struct cairn_param *row = ops->params;
+
+	while (row && row->name && strcmp(row->name, name))
+		row++;
+	return row && row->name;
+}
+
 void engine_close(struct engine *e)
 {
 	if (e->ops.close)

@@ -20,6 +20,8 @@ struct engine {
  */
 enum cairn_code engine_open(struct engine *e, const struct cairn_engine *plugin, const char *dir,
 			    const char *const *parameters, size_t count, struct cairn_error *error);
+/* Whether an engine has a parameter NAME. */
+bool engine_takes(const struct cairn_engine *ops, const char *name);
 void engine_close(struct engine *e);
 /* The callbacks of PLUGIN alone, complete, for those that need no handle. */
 void engine_complete(struct engine *e, const struct cairn_engine *plugin);

@@ -202,6 +202,10 @@ enum cairn_code node_open(struct node *n, struct settings *settings, struct log 
 
 	*n = (struct node){ .settings = settings, .log = log, .data_fd = -1, .start_ns = clock_boot_ns() };
 	snprintf(n->name, sizeof(n->name), "%s", setting_text(settings, SETTING_NODE_NAME));
+	n->min_free = setting_number(settings, SETTING_NODE_MIN_FREE);
+	n->room = UINT64_MAX;
+	snprintf(n->min_free_text, sizeof(n->min_free_text), "min-free=%llu",
+		 (unsigned long long)n->min_free);
 	n->data_dir = strdup(setting_text(settings, SETTING_NODE_DATA));
 	n->loader = loader_new(*plugins ? plugins : NULL);
 	if (!n->data_dir || !n->loader)

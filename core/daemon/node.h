@@ -40,6 +40,9 @@ struct node {
 	int data_fd;             /* its descriptor, locked */
 	uint64_t start_ns;       /* clock_boot_ns at start */
 	_Atomic int waiting;     /* requests that somebody waits for: being served, watches not counted */
+	uint64_t min_free;       /* bytes that its disks are to keep free */
+	char min_free_text[40];  /* the same as the parameter of an engine; empty: they have their own */
+	_Atomic uint64_t room;   /* bytes that the fuller one had free when they were looked at */
 	bool offline;            /* nobody is served: the journal is read only, and no folder is changed */
 };
 

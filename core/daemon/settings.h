@@ -38,6 +38,8 @@ enum setting_type {
 	  "file that holds the process number while the daemon runs; none unless given") \
 	X(NODE_WORKERS, "node", "workers", NUMBER, "4", 1, 256, SETTING_RESTART, 0, NULL, \
 	  "threads for reads and writes that wait for a disk") \
+	X(NODE_MIN_FREE, "node", "min-free", SIZE, "32M", 0, UINT64_MAX, SETTING_RESTART, 0, NULL, \
+	  "room that the disks of data and journal are to keep: with less, only what makes room is taken") \
 	X(NODE_PLUGINS, "node", "plugins", TEXT, "", 0, 0, SETTING_RESTART, 0, NULL, \
 	  "folders with plugins, joined by colons; $CAIRN_PLUGIN_PATH or the installation's unless given") \
 	X(LOG_LEVEL, "log", "level", LEVELS, "info", 0, 0, SETTING_LIVE, 'l', "log-level", \

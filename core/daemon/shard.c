@@ -94,6 +94,12 @@ enum cairn_code shard_health(struct shard *s, struct cairn_error *error)
 	return code;
 }
 
+bool shard_lacks_room(const struct shard *s, struct cairn_error *error)
+{
+	return room_is_low(s->node, error) && shard_is_kept(s) && strcmp(s->name, VOLUME_SYSTEM) &&
+		!engine_takes(&s->engine.ops, ROOM_PARAMETER);
+}
+
 enum cairn_code shard_notice(struct shard *s, struct cairn_error *error)
 {
 	enum cairn_code code = shard_health(s, error);
@@ -106,6 +112,10 @@ enum cairn_code shard_notice(struct shard *s, struct cairn_error *error)
 		*error = s->full;
 	}
 	pthread_mutex_unlock(&s->lock);
+	if (!code && shard_lacks_room(s, error)) {
+		code = error->code;
+		cairn_error_prefix(error, "volume %s on node %s refuses writes", s->name, s->node->name);
+	}
 	return code;
 }
 

@@ -12,6 +12,7 @@
 #include "le.h"
 #include "overlay.h"
 #include "pool.h"
+#include "room.h"
 #include "stamp.h"
 #include "volume.h"
 
@@ -156,5 +157,8 @@ void shard_hold_back(struct shard *s);
 bool shard_reclaim(struct shard *s);
 /* With the apply flag, in a worker: one step where there is no overlay. Whether there is more to do. */
 bool shard_upkeep_applying(struct shard *s);
+
+/* shard.c: whether the disk has less room than the node keeps, where the engine does not see to it. */
+bool shard_lacks_room(const struct shard *s, struct cairn_error *error);
 
 #endif

@@ -240,6 +240,30 @@ static bool frees(const struct shard_write *w)
 		op == CAIRN_OP_EXPIRE_DUE || op == CAIRN_OP_UNSTAGE || op == CAIRN_OP_CONFIGURE;
 }
 
+/* Whether there is no room for W on the disk: then it is answered. */
+static bool has_no_room(struct shard *s, struct shard_write *w)
+{
+	struct cairn_error error;
+
+	if (frees(w))
+		return false;
+	if (s->no_room || (s->journal && journal_is_short(s->node->journal))) {
+		cairn_fail(
+			&error, CAIRN_E_FULL,
+			"volume %s on node %s takes no writes, and this one did not happen: the disk is full",
+			s->name, s->node->name);
+		cairn_hint(&error, "make room on the disk; writing goes on by itself then");
+	} else if (shard_lacks_room(s, &error)) {
+		cairn_error_prefix(&error,
+				   "volume %s on node %s takes no writes, and this one did not happen",
+				   s->name, s->node->name);
+	} else {
+		return false;
+	}
+	shard_refuse(w, &error);
+	return true;
+}
+
 /* Make W an event, or answer it where it cannot be proposed. Returns whether it is one. */
 static bool propose(struct shard *s, struct shard_write *w, uint64_t now, struct cairn_event *e)
 {
@@ -249,15 +273,8 @@ static bool propose(struct shard *s, struct shard_write *w, uint64_t now, struct
 		shard_refuse(w, &error);
 		return false;
 	}
-	if ((s->no_room || (s->journal && journal_is_short(s->node->journal))) && !frees(w)) {
-		cairn_fail(
-			&error, CAIRN_E_FULL,
-			"volume %s on node %s takes no writes, and this one did not happen: the disk is full",
-			s->name, s->node->name);
-		cairn_hint(&error, "make room on the disk; writing goes on by itself then");
-		shard_refuse(w, &error);
+	if (has_no_room(s, w))
 		return false;
-	}
 	if (w->deadline_ns && w->deadline_ns < now) {
 		cairn_fail(&error, CAIRN_E_TIMEOUT,
 			   "volume %s: the time ran out before the write was begun; it did not happen",

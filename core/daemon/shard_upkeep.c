@@ -27,7 +27,8 @@ bool shard_reclaim(struct shard *s)
 	}
 	s->reclaim = more && !code;
 	if (!s->reclaim && !code && !s->raising &&
-	    store_history_excess(s->store, s->no_room || s->full.code, &floor) == 0)
+	    store_history_excess(s->store, s->no_room || s->full.code || shard_lacks_room(s, NULL), &floor) ==
+		    0)
 		s->give_up = floor;
 	return s->reclaim;
 }

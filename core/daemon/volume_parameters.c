@@ -6,6 +6,7 @@
 #include <string.h>
 #include "engine.h"
 #include "volumes.h"
+#include "room.h"
 #include "banned.h"
 
 /* Parameters of every volume, whatever its engine; the settings of [volume] are their defaults. */
@@ -100,15 +101,30 @@ static enum cairn_code first_settings(const struct cairn_value *own, struct stor
 	return code;
 }
 
+/* Whether the engine of V keeps room free by itself: as much as the node, unless V says otherwise. */
+static bool takes_free(const struct volume *v)
+{
+	const struct plugin *p;
+
+	return v->node->min_free_text[0] &&
+		loader_get(v->node->loader, PLUGIN_ENGINE, v->engine, &p, NULL) == 0 &&
+		engine_takes(p->engine, ROOM_PARAMETER);
+}
+
 /* The parameters of V: its own (OWN) or those of its engine, in a list that the caller frees. */
 static const char **select_parameters(const struct volume *v, bool own, size_t *count)
 {
-	const char **texts = calloc(v->parameter_count + 1, sizeof(*texts));
+	const char **texts = calloc(v->parameter_count + 2, sizeof(*texts));
+	bool has_free = own || !takes_free(v);
 
 	*count = 0;
 	for (size_t i = 0; texts && i < v->parameter_count; i++)
-		if (is_own(v->parameters[i]) == own)
+		if (is_own(v->parameters[i]) == own) {
 			texts[(*count)++] = v->parameters[i];
+			has_free = has_free || !strncmp(v->parameters[i], "min-free=", 9);
+		}
+	if (texts && !has_free)
+		texts[(*count)++] = v->node->min_free_text;
 	return texts;
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "files.h"
 #include "journal.h"
+#include "room.h"
 #include "volumes.h"
 #include "banned.h"
 
@@ -37,6 +38,7 @@ static void tick(void *arg)
 	tick_one(&wait, n->volumes->system);
 	if (n->journal)
 		journal_reserve(n->journal);
+	room_look(n);
 	loop_timer_set(n->volumes->tick, wait / 1000000 + 1);
 }
 
@@ -60,17 +62,15 @@ void volumes_tick_soon(struct node *n)
 }
 
 /* The system volume is small, and the journal keeps everything until it has flushed: it may use the room that
- * the others keep free. */
+ * the others keep free (node.min-free). */
 static bool use_reserve(struct volume *v)
 {
 	const struct plugin *p;
 
 	if (loader_get(v->node->loader, PLUGIN_ENGINE, v->engine, &p, NULL))
 		return true; /* opening it says why */
-	for (const struct cairn_param *row = p->engine->params; row && row->name; row++)
-		if (strcmp(row->name, "min-free") == 0)
-			return volume_add_parameter(v, "min-free=1M", strlen("min-free=1M"));
-	return true;
+	return !engine_takes(p->engine, ROOM_PARAMETER) ||
+		volume_add_parameter(v, ROOM_PARAMETER "=1M", strlen(ROOM_PARAMETER "=1M"));
 }
 
 /*
@@ -204,6 +204,7 @@ enum cairn_code volumes_open(struct node *n, struct cairn_error *error)
 	r = loop_timer_new(n->loop, tick, n, &t->tick);
 	if (r < 0)
 		return cairn_fail(error, CAIRN_E_INTERNAL, "no timer: %s", strerror(-r));
+	room_look(n);
 	loop_timer_set(t->tick, TICK_MS);
 	store_facts(shard_store(t->system->shard), &facts);
 	return facts.position.index ? CAIRN_OK : make_main(n, error);

@@ -82,21 +82,22 @@ static void add_error(struct conn *c, uint64_t id, const struct cairn_error *err
 
 static void binary_refuse(struct conn *c, uint64_t id, const struct cairn_error *error)
 {
-	metrics_add(c->control->node->metrics, METRIC_BAD_REQUESTS, 1);
+	metrics_add(c->hub->node->metrics, METRIC_BAD_REQUESTS, 1);
 	add_error(c, id, error);
 }
 
-static void binary_answer(struct request *r, enum answer kind)
+static bool binary_answer(struct request *r, enum answer kind)
 {
 	struct cairn_msg *m = &r->call.answer;
 	struct buffer *out = &r->conn->out;
 
 	if (kind == ANSWER_ERROR) {
 		add_error(r->conn, r->id, &r->call.error);
-		return;
+		return true;
 	}
 	head(out, m->len, r->id, kind);
 	buffer_add(out, cairn_msg_slice(m));
+	return true;
 }
 
 static void binary_tell(struct conn *c, const char *message)
@@ -141,4 +142,6 @@ static bool binary_take(struct conn *c)
 	return true;
 }
 
-const struct face face_binary = { false, binary_take, binary_answer, binary_refuse, binary_tell };
+const struct face face_binary = {
+	.take = binary_take, .answer = binary_answer, .refuse = binary_refuse, .tell = binary_tell
+};

@@ -29,42 +29,42 @@ static size_t unsent(const struct conn *c)
 	return c->out.len - c->sent;
 }
 
-static bool full(const struct conn *c)
+bool conn_full(const struct conn *c)
 {
 	return unsent(c) > CONN_UNSENT_MAX || c->held > CONN_HELD_MAX ||
-		c->in_flight - c->parked >=
-		setting_number(c->control->node->settings, SETTING_CONTROL_IN_FLIGHT);
+		c->in_flight - c->parked >= setting_number(c->hub->node->settings, SETTING_CONTROL_IN_FLIGHT);
 }
 
 void conn_flush(struct conn *c)
 {
 	if (!c->end_queued) {
 		c->end_queued = true;
-		loop_at_turn_end(c->control->node->loop, &c->end);
+		loop_at_turn_end(c->hub->node->loop, &c->end);
 	}
 }
 
 static void drop_input(struct conn *c)
 {
-	struct control *control = c->control;
+	struct hub *hub = c->hub;
 
-	if (c->cap == CONN_READ && control->input_count < sizeof(control->inputs) / sizeof(*control->inputs))
-		control->inputs[control->input_count++] = c->in;
+	if (c->cap == CONN_READ && hub->input_count < sizeof(hub->inputs) / sizeof(*hub->inputs))
+		hub->inputs[hub->input_count++] = c->in;
 	else
 		free(c->in);
 	c->in = NULL;
 	c->start = c->len = c->cap = 0;
 }
 
-bool conn_new(struct control *control, int fd, enum cairn_permission may, const char *author)
+struct conn *conn_new(struct hub *hub, int fd, enum cairn_permission may, const char *author)
 {
 	struct conn *c = calloc(1, sizeof(*c));
 
-	if (!c || loop_watch(control->node->loop, fd, LOOP_READ, on_events, c, &c->watch) < 0) {
+	if (!c || loop_watch(hub->node->loop, fd, LOOP_READ, on_events, c, &c->watch) < 0) {
 		free(c);
-		return false;
+		return NULL;
 	}
-	c->control = control;
+	c->hub = hub;
+	c->face = hub->face;
 	c->fd = fd;
 	c->watched = LOOP_READ;
 	c->may = may;
@@ -74,39 +74,38 @@ bool conn_new(struct control *control, int fd, enum cairn_permission may, const 
 	c->later_last = &c->later;
 	c->end.run = on_end;
 	c->again.run = on_again;
-	c->next = control->conns;
-	c->at = &control->conns;
+	c->next = hub->conns;
+	c->at = &hub->conns;
 	if (c->next)
 		c->next->at = &c->next;
-	control->conns = c;
-	control->conn_count++;
-	metrics_add(control->node->metrics, METRIC_CONNECTIONS, 1);
-	metrics_add(control->node->metrics, METRIC_CONNECTIONS_ACCEPTED, 1);
-	buffer_printf(&c->out, "{\"cairn\":\"%s\",\"protocol\":1,\"node\":\"%s\"}\n", PACKAGE_VERSION,
-		      control->node->name);
-	conn_flush(c);
-	return true;
+	hub->conns = c;
+	hub->conn_count++;
+	metrics_add(hub->node->metrics, METRIC_CONNECTIONS, 1);
+	metrics_add(hub->node->metrics, METRIC_CONNECTIONS_ACCEPTED, 1);
+	return c;
 }
 
 /* Nothing of the connection is left but its requests; free it with the last one. */
 static void free_if_dead(struct conn *c)
 {
-	struct control *control = c->control;
+	struct hub *hub = c->hub;
 
 	if (c->fd >= 0 || c->in_flight || c->end_queued || c->again_queued)
 		return;
 	*c->at = c->next;
 	if (c->next)
 		c->next->at = c->at;
-	control->conn_count--;
-	metrics_add(control->node->metrics, METRIC_CONNECTIONS, -1);
+	hub->conn_count--;
+	metrics_add(hub->node->metrics, METRIC_CONNECTIONS, -1);
+	if (c->face && c->face->gone)
+		c->face->gone(c);
 	json_line_free(&c->line);
 	if (c->in)
 		drop_input(c);
 	buffer_free(&c->out);
 	free(c);
-	if (control->closing && control->conn_count == 0)
-		control->closed(control->closed_arg);
+	if (hub->closing && hub->conn_count == 0)
+		hub->closed(hub->closed_arg);
 }
 
 static void forget_waiting(struct conn *c, struct request *r)
@@ -121,7 +120,7 @@ static void forget_waiting(struct conn *c, struct request *r)
 	r->waits = false;
 }
 
-static void cancel(struct request *r)
+void request_cancel(struct request *r)
 {
 	bool waits = r->waits;
 
@@ -143,7 +142,7 @@ void conn_cut(struct conn *c)
 	c->closing = true;
 	for (struct request *r = c->requests, *next; r; r = next) {
 		next = r->next;
-		cancel(r);
+		request_cancel(r);
 	}
 	conn_flush(c); /* which frees it */
 }
@@ -154,7 +153,7 @@ void conn_close_soon(struct conn *c)
 	for (struct request *r = c->requests, *next; r; r = next) {
 		next = r->next;
 		if (r->call.resume)
-			cancel(r);
+			request_cancel(r);
 	}
 	conn_flush(c);
 }
@@ -171,7 +170,7 @@ static bool on_event(struct call *call)
 	struct request *r = (struct request *)call;
 	struct conn *c = r->conn;
 
-	if (c->fd >= 0) {
+	if (c->fd >= 0 || c->face->always) {
 		c->face->answer(r, ANSWER_EVENT);
 		conn_flush(c);
 	}
@@ -191,7 +190,7 @@ void conn_cancel(struct conn *c, uint64_t id)
 {
 	for (struct request *r = c->requests; r; r = r->next)
 		if (r->id == id) {
-			cancel(r);
+			request_cancel(r);
 			return;
 		}
 }
@@ -216,7 +215,7 @@ static bool on_park(struct call *call)
 	struct request *r = (struct request *)call;
 	struct conn *c = r->conn;
 
-	if (c->parked >= setting_number(c->control->node->settings, SETTING_CONTROL_WATCHES))
+	if (c->parked >= setting_number(c->hub->node->settings, SETTING_CONTROL_WATCHES))
 		return false;
 	c->held -= r->held;
 	r->held = 0;
@@ -225,7 +224,7 @@ static bool on_park(struct call *call)
 	return true;
 }
 
-void request_free(struct request *r)
+static void request_free(struct request *r)
 {
 	cairn_msg_free(&r->message);
 	cairn_msg_free(&r->call.answer);
@@ -234,17 +233,41 @@ void request_free(struct request *r)
 	free(r);
 }
 
+void request_end(struct request *r)
+{
+	struct conn *c = r->conn;
+	struct hub *hub = c->hub;
+
+	*r->at = r->next;
+	if (r->next)
+		r->next->at = r->at;
+	c->in_flight--;
+	c->held -= r->held;
+	c->pausing = false;
+	metrics_add(hub->node->metrics, METRIC_IN_FLIGHT, -1);
+	if (hub->spare_count < SPARE) {
+		trim(&r->message);
+		trim(&r->call.answer);
+		trim(&r->call.write.command);
+		trim(&r->call.write.answer);
+		r->next = hub->spare;
+		hub->spare = r;
+		hub->spare_count++;
+	} else {
+		request_free(r);
+	}
+	conn_flush(c);
+}
+
 static void on_done(struct call *call)
 {
 	struct request *r = (struct request *)call;
 	struct conn *c = r->conn;
-	struct control *control = c->control;
 
 	if (r->waits)
 		forget_waiting(c, r);
 	c->parked -= r->parked;
-	if (c->fd >= 0)
-		c->face->answer(r, call->error.code ? ANSWER_ERROR : ANSWER_OK);
+	r->parked = false;
 	if (r->changes) {
 		*r->change_at = r->next_change;
 		if (r->next_change)
@@ -252,43 +275,30 @@ static void on_done(struct call *call)
 		else
 			c->changes_last = r->change_at;
 	}
-	*r->at = r->next;
-	if (r->next)
-		r->next->at = r->at;
-	c->in_flight--;
-	c->held -= r->held;
-	metrics_add(control->node->metrics, METRIC_IN_FLIGHT, -1);
-	control->node->waiting--;
-	if (control->spare_count < SPARE) {
-		trim(&r->message);
-		trim(&call->answer);
-		trim(&call->write.command);
-		trim(&call->write.answer);
-		r->next = control->spare;
-		control->spare = r;
-		control->spare_count++;
-	} else {
-		request_free(r);
-	}
+	c->hub->node->waiting--;
+	c->pausing = false;
 	conn_flush(c);
+	if ((c->fd < 0 && !c->face->always) ||
+	    c->face->answer(r, call->error.code ? ANSWER_ERROR : ANSWER_OK))
+		request_end(r);
 }
 
 void conn_refuse(struct request *r, const struct cairn_error *error)
 {
 	r->call.error = *error;
-	metrics_add(r->conn->control->node->metrics, METRIC_BAD_REQUESTS, 1);
+	metrics_add(r->conn->hub->node->metrics, METRIC_BAD_REQUESTS, 1);
 	on_done(&r->call);
 }
 
 struct request *conn_request(struct conn *c, uint64_t id)
 {
-	struct control *control = c->control;
-	struct request *r = control->spare;
+	struct hub *hub = c->hub;
+	struct request *r = hub->spare;
 	struct cairn_error error;
 
 	if (r) {
-		control->spare = r->next;
-		control->spare_count--;
+		hub->spare = r->next;
+		hub->spare_count--;
 	} else {
 		r = calloc(1, sizeof(*r));
 	}
@@ -301,15 +311,15 @@ struct request *conn_request(struct conn *c, uint64_t id)
 	r->id = id;
 	r->held = 0;
 	r->changes = r->later = r->waits = r->parked = false;
-	r->call.node = control->node;
-	r->call.loop = control->node->loop;
+	r->call.node = hub->node;
+	r->call.loop = hub->node->loop;
 	r->call.may = c->may;
 	r->call.author = c->author;
-	r->call.face = "socket";
+	r->call.face = hub->name;
 	r->call.keep = on_keep;
 	r->call.event = on_event;
 	r->call.park = on_park;
-	r->call.reads = c->face->ordered ? NULL : &control->reads;
+	r->call.reads = c->face->ordered ? NULL : &hub->reads;
 	r->call.done = on_done;
 	r->next = c->requests;
 	r->at = &c->requests;
@@ -317,8 +327,8 @@ struct request *conn_request(struct conn *c, uint64_t id)
 		r->next->at = &r->next;
 	c->requests = r;
 	c->in_flight++;
-	metrics_add(control->node->metrics, METRIC_IN_FLIGHT, 1);
-	control->node->waiting++;
+	metrics_add(hub->node->metrics, METRIC_IN_FLIGHT, 1);
+	hub->node->waiting++;
 	return r;
 }
 
@@ -398,19 +408,26 @@ static bool choose(struct conn *c)
 	return false;
 }
 
-/* Take and start what is there. */
-static void process(struct conn *c)
+static void take_all(struct conn *c)
 {
-	c->stalled = false;
+	c->stalled = c->pausing = false;
 	while (!c->closing) {
-		if (full(c)) {
+		if (conn_full(c)) {
 			c->stalled = true;
 			break;
 		}
 		if (!(c->face ? c->face->take(c) : choose(c)))
 			break;
 	}
-	reads_serve(&c->control->reads); /* their fields lie in the input */
+}
+
+/* Take and start what is there. */
+static void process(struct conn *c)
+{
+	do {
+		take_all(c);
+		reads_serve(&c->hub->reads); /* their fields lie in the input */
+	} while (c->stalled && !c->pausing && !c->closing && !conn_full(c));
 	if (c->stalled)
 		return;
 	if (c->in && (c->start == c->len || c->closing))
@@ -420,12 +437,12 @@ static void process(struct conn *c)
 /* Room for what the next request needs, or for as much as is read at a time. */
 static bool make_room(struct conn *c)
 {
-	struct control *control = c->control;
+	struct hub *hub = c->hub;
 	size_t want = c->need > CONN_READ ? c->need : CONN_READ;
 	unsigned char *p;
 
-	if (!c->in && want == CONN_READ && control->input_count) {
-		c->in = control->inputs[--control->input_count];
+	if (!c->in && want == CONN_READ && hub->input_count) {
+		c->in = hub->inputs[--hub->input_count];
 		c->cap = CONN_READ;
 		return true;
 	}
@@ -464,7 +481,7 @@ static void read_some(struct conn *c)
 	if (n == 0)
 		c->eof = true;
 	c->len += (size_t)n;
-	metrics_add(c->control->node->metrics, METRIC_BYTES_READ, n);
+	metrics_add(c->hub->node->metrics, METRIC_BYTES_READ, n);
 	process(c);
 	conn_flush(c);
 }
@@ -486,7 +503,8 @@ static bool send_some(struct conn *c)
 		if (n < 0)
 			return errno == EAGAIN;
 		c->sent += (size_t)n;
-		metrics_add(c->control->node->metrics, METRIC_BYTES_WRITTEN, n);
+		c->taken += (size_t)n;
+		metrics_add(c->hub->node->metrics, METRIC_BYTES_WRITTEN, n);
 	}
 	c->out.len = c->sent = 0;
 	if (c->out.cap > KEEP_OUT)
@@ -523,7 +541,7 @@ static void resume(struct conn *c)
 static void watch(struct conn *c)
 {
 	unsigned events = (unsent(c) ? LOOP_WRITE : 0) |
-		(c->eof || c->closing || c->stalled || full(c) ? 0 : LOOP_READ) |
+		(c->eof || c->closing || c->stalled || conn_full(c) ? 0 : LOOP_READ) |
 		(c->eof && !c->stalled && !unsent(c) ? LOOP_GONE : 0); /* it may still wait for answers */
 
 	if (events != c->watched && loop_rewatch(c->watch, events) == 0)
@@ -543,9 +561,10 @@ static void on_end(struct loop_task *t)
 		conn_cut(c);
 	if (c->fd >= 0) {
 		watch(c);
-		if (((c->stalled && !full(c)) || (c->waiting && unsent(c) < DRAINED)) && !c->again_queued) {
+		if (((c->stalled && !c->pausing && !conn_full(c)) || (c->waiting && unsent(c) < DRAINED)) &&
+		    !c->again_queued) {
 			c->again_queued = true;
-			loop_post(c->control->node->loop, &c->again);
+			loop_post(c->hub->node->loop, &c->again);
 		}
 	}
 	free_if_dead(c);
@@ -561,4 +580,41 @@ static void on_again(struct loop_task *t)
 	if (c->fd >= 0 && c->stalled)
 		process(c);
 	conn_flush(c);
+}
+
+void hub_close(struct hub *hub, const char *message, void (*closed)(void *arg), void *arg)
+{
+	hub->closed = closed;
+	hub->closed_arg = arg;
+	hub->closing = true;
+	if (!hub->conns) {
+		closed(arg);
+		return;
+	}
+	for (struct conn *c = hub->conns, *next; c; c = next) {
+		next = c->next;
+		if (c->fd >= 0 && c->face && c->face->tell)
+			c->face->tell(c, message);
+		conn_close_soon(c);
+	}
+}
+
+void hub_cut(struct hub *hub)
+{
+	for (struct conn *c = hub->conns, *next; c; c = next) {
+		next = c->next;
+		conn_cut(c);
+	}
+}
+
+void hub_free(struct hub *hub)
+{
+	while (hub->spare) {
+		struct request *r = hub->spare;
+
+		hub->spare = r->next;
+		request_free(r);
+	}
+	while (hub->input_count)
+		free(hub->inputs[--hub->input_count]);
 }

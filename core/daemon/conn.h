@@ -1,11 +1,12 @@
 /*
- * One connection on the control socket: bytes in, requests under way, bytes out. The two encodings sit behind
- * struct face. Everything happens in the loop's thread.
+ * One connection, of the control socket or of a gateway: bytes in, requests under way, bytes out. Encodings
+ * and protocols sit behind struct face. Everything happens in the loop's thread.
  */
 #ifndef CONN_H
 #define CONN_H
 
 #include "buffer.h"
+#include <cairn/gateway.h>
 #include "json.h"
 #include "operation.h"
 
@@ -15,7 +16,7 @@
 
 struct conn;
 
-/* A request under way. Unused ones wait in the control's list, with the memory of their messages. */
+/* A request under way. Unused ones wait in the hub's list, with the memory of their messages. */
 struct request {
 	struct call call;
 	struct conn *conn;
@@ -31,6 +32,7 @@ struct request {
 	uint64_t id;                              /* the client's */
 	size_t held;                              /* bytes of arguments, for the connection's account */
 	struct cairn_msg message; /* where the arguments are kept that do not lie in the connection's input */
+	struct cairn_request shown; /* what a gateway sees of it */
 };
 
 enum answer { ANSWER_OK, ANSWER_ERROR, ANSWER_EVENT };
@@ -41,25 +43,28 @@ struct face {
 	/* Take one request (or one line that is none) off the input. False where more bytes are needed, or
 	 * the connection closes. */
 	bool (*take)(struct conn *c);
-	/* Add what R's call has to say to the output. */
-	void (*answer)(struct request *r, enum answer kind);
+	/* Add what R's call has to say to the output. Returns whether R is finished; else request_end has to
+	 * follow. */
+	bool (*answer)(struct request *r, enum answer kind);
 	/* Tell of an error that has no request (ID 0) or belongs to one that was not started. */
 	void (*refuse)(struct conn *c, uint64_t id, const struct cairn_error *error);
 	/* The daemon says something of itself. */
 	void (*tell)(struct conn *c, const char *message);
+	/* The connection is going, and all its requests have ended. May be NULL. */
+	void (*gone)(struct conn *c);
+	bool always; /* answers are given also when the client has gone */
 };
 
 extern const struct face face_json, face_binary;
 
-struct control {
+/* The connections of one control socket or gateway, and what they share. */
+struct hub {
 	struct node *node;
-	int fd; /* listening, or -1 */
-	struct loop_watch *watch;
-	struct loop_timer *pause; /* accepting goes on after a while without descriptors; ends the grace of
-				     clients at the end */
-	char path[108];           /* of the socket */
+	const struct face *face; /* of all its connections; NULL: the client's first bytes choose */
+	const char *name;        /* of the face, as records show it */
+	enum setting in_flight;  /* the most requests of a connection */
 	bool closing;
-	void (*closed)(void *arg);
+	void (*closed)(void *arg); /* when the last one has gone, once closing */
 	void *closed_arg;
 	struct conn *conns;
 	unsigned conn_count;
@@ -68,13 +73,29 @@ struct control {
 	unsigned char *inputs[16]; /* inputs of CONN_READ bytes to be used again */
 	unsigned input_count;
 	struct reads reads; /* gets of the connection that is being processed */
-	uid_t last_uid;     /* whose name stands in last_author; -1: none yet */
+};
+
+/* Free what lies ready to be used again; no connection is left. */
+void hub_free(struct hub *hub);
+/* Read no further request, answer what is under way; CLOSED is called once, when the last one has gone. */
+void hub_close(struct hub *hub, const char *message, void (*closed)(void *arg), void *arg);
+/* Drop all that are left. */
+void hub_cut(struct hub *hub);
+
+struct control {
+	struct hub hub;
+	int fd; /* listening, or -1 */
+	struct loop_watch *watch;
+	struct loop_timer *pause; /* accepting goes on after a while without descriptors; ends the grace of
+				     clients at the end */
+	char path[108];           /* of the socket */
+	uid_t last_uid;           /* whose name stands in last_author; -1: none yet */
 	char last_author[160];
 };
 
 struct conn {
-	struct control *control;
-	struct conn *next, **at; /* of the control's list */
+	struct hub *hub;
+	struct conn *next, **at; /* of the hub's list */
 	int fd;                  /* -1 once it is closed */
 	struct loop_watch *watch;
 	unsigned watched;        /* what the watch waits for */
@@ -88,15 +109,18 @@ struct conn {
 	size_t need;           /* bytes that the next request has, where known: room for them is made */
 	size_t looked;         /* bytes behind START that hold no end of line */
 	size_t skip;           /* bytes to drop: the payload of a line that was refused */
+	void *state;           /* a gateway's, of this connection */
 	struct json_line line; /* waits for its payload, where ROOT is set */
 	unsigned line_op;
 	bool eof;     /* the client sends no more */
 	bool stalled; /* there may be requests in the input that wait for the output to drain or for answers
 		       */
+	bool pausing; /* stalled until a request has ended */
 	bool closing; /* no more requests; closes once all is answered and sent */
 
 	struct buffer out; /* bytes SENT to OUT.LEN are not sent yet */
 	size_t sent;
+	uint64_t taken; /* bytes that the client was sent, ever */
 
 	struct request *requests;   /* under way */
 	unsigned in_flight, parked; /* how many; those of them that are parked */
@@ -110,8 +134,8 @@ struct conn {
 	bool end_queued, again_queued;
 };
 
-/* Serve the accepted descriptor FD, which is the connection's from now on. False when there is no memory. */
-bool conn_new(struct control *control, int fd, enum cairn_permission may, const char *author);
+/* Serve the accepted descriptor FD, which is the connection's from now on. NULL when there is no memory. */
+struct conn *conn_new(struct hub *hub, int fd, enum cairn_permission may, const char *author);
 /* No more requests; answer what is under way, then close. */
 void conn_close_soon(struct conn *c);
 /* Close at once; what is under way ends unheard. */
@@ -126,13 +150,18 @@ static inline struct cairn_slice conn_input(const struct conn *c)
 /* A request with the id ID, its call prepared but for OP and FIELDS; NULL when there is no memory, and then
  * the client was told. */
 struct request *conn_request(struct conn *c, uint64_t id);
-void request_free(struct request *r);
+/* R was not finished by its answer, and is now. */
+void request_end(struct request *r);
 /* Start it; its fields lie in the input, or in its message. */
 void conn_start(struct request *r);
 /* Do not start it: answer with ERROR. */
 void conn_refuse(struct request *r, const struct cairn_error *error);
+/* Whether so much is unsent or under way that nothing is begun. */
+bool conn_full(const struct conn *c);
 /* End the stream with the id ID; nothing where there is none. */
 void conn_cancel(struct conn *c, uint64_t id);
+/* R is a stream that nobody wants any more. */
+void request_cancel(struct request *r);
 /* Have what was added to the output sent at the end of the turn. */
 void conn_flush(struct conn *c);
 

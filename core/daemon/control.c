@@ -3,55 +3,21 @@
  * replaced; who connects is known by the credentials that the kernel has. At the end the clients are told,
  * what they wait for is answered, and after a second those that do not take their answers are cut.
  */
+#include <config.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include "conn.h"
 #include "control.h"
+#include "listen.h"
 #include "banned.h"
 
 #define GRACE_MS 1000 /* for clients to take their answers at the end */
 #define PAUSE_MS 100  /* without accepting, when there are no descriptors */
-
-static enum cairn_code failed(struct cairn_error *error, const char *path, const char *what)
-{
-	return cairn_fail(error, cairn_error_from_errno(errno), "control socket %s: %s: %s", path, what,
-			  strerror(errno));
-}
-
-/* Make way for a new socket at PATH: remove that of a dead daemon. */
-static enum cairn_code make_way(const char *path, const struct sockaddr_un *address,
-				struct cairn_error *error)
-{
-	struct stat st;
-	int fd, r;
-
-	if (lstat(path, &st) < 0)
-		return errno == ENOENT ? CAIRN_OK : failed(error, path, "looking at it");
-	if (!S_ISSOCK(st.st_mode))
-		return cairn_fail(error, CAIRN_E_EXISTS,
-				  "control socket %s: there is a file that is no socket", path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return failed(error, path, "making a socket");
-	r = connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? errno : 0;
-	close(fd);
-	if (r != ECONNREFUSED && r != ENOENT) { /* it is alive, busy, or somebody else's */
-		cairn_fail(error, CAIRN_E_EXISTS, "control socket %s: another daemon serves it", path);
-		cairn_hint(error, "stop that one, or choose another with --socket");
-		return CAIRN_E_EXISTS;
-	}
-	if (unlink(path) < 0 && errno != ENOENT)
-		return failed(error, path, "removing the one that a dead daemon left");
-	return CAIRN_OK;
-}
 
 /* The group of the settings; -1 for none. */
 static enum cairn_code find_group(struct node *n, gid_t *gid, struct cairn_error *error)
@@ -71,40 +37,20 @@ static enum cairn_code find_group(struct node *n, gid_t *gid, struct cairn_error
 
 static enum cairn_code bind_socket(struct control *control, struct cairn_error *error)
 {
-	struct settings *settings = control->node->settings;
+	struct settings *settings = control->hub.node->settings;
 	mode_t mode = (mode_t)setting_number(settings, SETTING_CONTROL_MODE);
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	const char *path = setting_text(settings, SETTING_CONTROL_SOCKET);
 	enum cairn_code code;
 	gid_t gid;
 
-	if (strlen(path) >= sizeof(address.sun_path)) {
-		cairn_fail(error, CAIRN_E_INVALID, "control socket %s: the path is longer than %zu bytes",
-			   path, sizeof(address.sun_path) - 1);
-		cairn_hint(error, "choose a shorter one with --socket");
-		return CAIRN_E_INVALID;
-	}
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-	code = find_group(control->node, &gid, error);
-	if (code == CAIRN_OK)
-		code = make_way(path, &address, error);
-	if (code)
-		return code;
-	control->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (control->fd < 0)
-		return failed(error, path, "making a socket");
-	/* The mode of the descriptor is that of the file from its first moment on. */
-	if (fchmod(control->fd, gid == (gid_t)-1 ? mode : mode & 0700) < 0 ||
-	    bind(control->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return failed(error, path, "binding it");
-	snprintf(control->path, sizeof(control->path), "%s", path);
-	if (gid != (gid_t)-1 && lchown(path, (uid_t)-1, gid) < 0)
-		return failed(error, path, "giving it to the group of control.group");
-	if (chmod(path, mode) < 0)
-		return failed(error, path, "setting its mode");
-	if (listen(control->fd, SOMAXCONN) < 0)
-		return failed(error, path, "listening on it");
-	return CAIRN_OK;
+	code = find_group(control->hub.node, &gid, error);
+	if (!code)
+		code = listen_unix("control socket", path, mode, gid, &control->fd, error);
+	if (code == CAIRN_E_EXISTS)
+		cairn_hint(error, "stop that one, or choose another with --socket");
+	if (!code)
+		snprintf(control->path, sizeof(control->path), "%s", path);
+	return code;
 }
 
 /* user@node of UID. */
@@ -117,10 +63,10 @@ static const char *author_of(struct control *control, uid_t uid)
 		return control->last_author;
 	if (getpwuid_r(uid, &user, buffer, sizeof(buffer), &found) == 0 && found)
 		snprintf(control->last_author, sizeof(control->last_author), "%.64s@%s", found->pw_name,
-			 control->node->name);
+			 control->hub.node->name);
 	else
 		snprintf(control->last_author, sizeof(control->last_author), "%lu@%s", (unsigned long)uid,
-			 control->node->name);
+			 control->hub.node->name);
 	control->last_uid = uid;
 	return control->last_author;
 }
@@ -137,22 +83,23 @@ static void turn_away(struct control *control, int fd, const struct cairn_error 
 		(void)!send(fd, line.data, line.len, MSG_DONTWAIT | MSG_NOSIGNAL);
 	buffer_free(&line);
 	close(fd);
-	metrics_add(control->node->metrics, METRIC_CONNECTIONS_REFUSED, 1);
-	log_warn(control->node->log, LOG_CONTROL, "connection refused", LOG_TEXT("reason", why->message));
+	metrics_add(control->hub.node->metrics, METRIC_CONNECTIONS_REFUSED, 1);
+	log_warn(control->hub.node->log, LOG_CONTROL, "connection refused", LOG_TEXT("reason", why->message));
 }
 
 static void serve(struct control *control, int fd)
 {
-	struct node *n = control->node;
+	struct node *n = control->hub.node;
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
 	struct cairn_error error;
+	struct conn *c;
 	bool owner;
 
-	if (control->conn_count >= setting_number(n->settings, SETTING_CONTROL_CONNECTIONS)) {
+	if (control->hub.conn_count >= setting_number(n->settings, SETTING_CONTROL_CONNECTIONS)) {
 		cairn_fail(&error, CAIRN_E_UNAVAILABLE,
 			   "node %s has %u connections already, as many as control.connections allows",
-			   n->name, control->conn_count);
+			   n->name, control->hub.conn_count);
 		turn_away(control, fd, &error);
 		return;
 	}
@@ -166,11 +113,17 @@ static void serve(struct control *control, int fd)
 		turn_away(control, fd, &error);
 		return;
 	}
-	if (!conn_new(control, fd, owner ? CAIRN_MAY_ADMIN : CAIRN_MAY_WRITE, author_of(control, peer.uid)))
+	c = conn_new(&control->hub, fd, owner ? CAIRN_MAY_ADMIN : CAIRN_MAY_WRITE,
+		     author_of(control, peer.uid));
+	if (!c) {
 		close(fd);
-	else
-		log_debug(n->log, LOG_CONTROL, "connection", LOG_TEXT("author", control->last_author),
-			  LOG_NUMBER("pid", peer.pid));
+		return;
+	}
+	buffer_printf(&c->out, "{\"cairn\":\"%s\",\"protocol\":1,\"node\":\"%s\"}\n", PACKAGE_VERSION,
+		      n->name);
+	conn_flush(c);
+	log_debug(n->log, LOG_CONTROL, "connection", LOG_TEXT("author", control->last_author),
+		  LOG_NUMBER("pid", peer.pid));
 }
 
 static void on_connection(void *arg, unsigned events)
@@ -186,7 +139,7 @@ static void on_connection(void *arg, unsigned events)
 			continue;
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-			log_error(control->node->log, LOG_CONTROL, "cannot accept",
+			log_error(control->hub.node->log, LOG_CONTROL, "cannot accept",
 				  LOG_TEXT("error", strerror(errno)));
 			loop_rewatch(control->watch, 0);
 			loop_timer_set(control->pause, PAUSE_MS);
@@ -199,14 +152,10 @@ static void on_pause_over(void *arg)
 {
 	struct control *control = arg;
 
-	if (!control->closing) {
+	if (control->hub.closing)
+		hub_cut(&control->hub);
+	else
 		loop_rewatch(control->watch, LOOP_READ);
-		return;
-	}
-	for (struct conn *c = control->conns, *next; c; c = next) {
-		next = c->next;
-		conn_cut(c);
-	}
 }
 
 enum cairn_code control_open(struct node *n, struct cairn_error *error)
@@ -216,7 +165,7 @@ enum cairn_code control_open(struct node *n, struct cairn_error *error)
 
 	if (!control)
 		return cairn_fail(error, CAIRN_E_INTERNAL, "out of memory");
-	control->node = n;
+	control->hub = (struct hub){ .node = n, .name = "socket" };
 	control->fd = -1;
 	n->control = control;
 	code = bind_socket(control, error);
@@ -249,22 +198,11 @@ void control_close(struct node *n, void (*closed)(void *arg), void *arg)
 	struct control *control = n->control;
 	char message[128];
 
-	control->closed = closed;
-	control->closed_arg = arg;
-	control->closing = n->ending = true;
+	n->ending = true;
 	stop_listening(control);
-	if (!control->conns) {
-		closed(arg);
-		return;
-	}
 	snprintf(message, sizeof(message), "node %s is going down", n->name);
-	for (struct conn *c = control->conns, *next; c; c = next) {
-		next = c->next;
-		if (c->fd >= 0 && c->face)
-			c->face->tell(c, message);
-		conn_close_soon(c);
-	}
 	loop_timer_set(control->pause, GRACE_MS);
+	hub_close(&control->hub, message, closed, arg);
 }
 
 void control_free(struct node *n)
@@ -275,14 +213,7 @@ void control_free(struct node *n)
 		return;
 	stop_listening(control);
 	loop_timer_free(control->pause);
-	while (control->spare) {
-		struct request *r = control->spare;
-
-		control->spare = r->next;
-		request_free(r);
-	}
-	while (control->input_count)
-		free(control->inputs[--control->input_count]);
+	hub_free(&control->hub);
 	free(control);
 	n->control = NULL;
 }

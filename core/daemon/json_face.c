@@ -20,14 +20,14 @@ static void head(struct buffer *out, uint64_t id)
 
 static void json_refuse(struct conn *c, uint64_t id, const struct cairn_error *error)
 {
-	metrics_add(c->control->node->metrics, METRIC_BAD_REQUESTS, 1);
+	metrics_add(c->hub->node->metrics, METRIC_BAD_REQUESTS, 1);
 	head(&c->out, id);
 	buffer_text(&c->out, "\"error\":");
 	json_print_error(&c->out, error);
 	buffer_text(&c->out, "}\n");
 }
 
-static void json_answer(struct request *r, enum answer kind)
+static bool json_answer(struct request *r, enum answer kind)
 {
 	struct buffer *out = &r->conn->out, payload = { 0 };
 
@@ -46,6 +46,7 @@ static void json_answer(struct request *r, enum answer kind)
 	buffer_text(out, "}\n");
 	buffer_add(out, buffer_slice(&payload));
 	buffer_free(&payload);
+	return true;
 }
 
 static void json_tell(struct conn *c, const char *message)
@@ -179,4 +180,6 @@ static bool json_take(struct conn *c)
 	return true;
 }
 
-const struct face face_json = { true, json_take, json_answer, json_refuse, json_tell };
+const struct face face_json = {
+	.ordered = true, .take = json_take, .answer = json_answer, .refuse = json_refuse, .tell = json_tell
+};

@@ -29,6 +29,7 @@ struct entry {
 	union {
 		struct cairn_engine engine;
 		struct cairn_replication replication;
+		struct cairn_gateway gateway;
 	} copy; /* complete struct */
 };
 
@@ -47,6 +48,8 @@ static const struct kind {
 	[PLUGIN_ENGINE] = { "engine", "cairn_engine_plugin", CAIRN_ENGINE_ABI, sizeof(struct cairn_engine) },
 	[PLUGIN_REPLICATION] = { "replication", "cairn_replication_plugin", CAIRN_REPLICATION_ABI,
 				 sizeof(struct cairn_replication) },
+	[PLUGIN_GATEWAY] = { "gateway", "cairn_gateway_plugin", CAIRN_GATEWAY_ABI,
+			     sizeof(struct cairn_gateway) },
 };
 
 const char *plugin_kind_name(enum plugin_kind kind)
@@ -191,6 +194,18 @@ static void check_replication(struct plugin *p, const struct cairn_replication *
 	NEEDS(p, ops, step);
 }
 
+static void check_gateway(struct plugin *p, const struct cairn_gateway *ops)
+{
+	NEEDS(p, ops, open);
+	NEEDS(p, ops, close);
+	NEEDS(p, ops, accept);
+	NEEDS(p, ops, data);
+	NEEDS(p, ops, done);
+	NEEDS(p, ops, event);
+	NEEDS(p, ops, closed);
+	NEEDS(p, ops, face);
+}
+
 static void check_params(struct plugin *p, const struct cairn_param *rows)
 {
 	struct cairn_value *values;
@@ -207,12 +222,35 @@ static void check_params(struct plugin *p, const struct cairn_param *rows)
 	free(values);
 }
 
+const char *plugin_help(const struct plugin *p)
+{
+	const char *help = p->engine ? p->engine->help
+		: p->replication     ? p->replication->help
+				     : p->gateway->help;
+
+	return help ? help : "";
+}
+
+const struct cairn_param *plugin_params(const struct plugin *p)
+{
+	return p->engine ? p->engine->params : p->replication ? p->replication->params : p->gateway->params;
+}
+
+/* Let callers see the copy. */
+static void offer(struct entry *e)
+{
+	struct plugin *p = &e->plugin;
+
+	p->engine = p->kind == PLUGIN_ENGINE ? &e->copy.engine : NULL;
+	p->replication = p->kind == PLUGIN_REPLICATION ? &e->copy.replication : NULL;
+	p->gateway = p->kind == PLUGIN_GATEWAY ? &e->copy.gateway : NULL;
+}
+
 /* Take the struct that the plugin at HEAD offers, and check it. */
 static void take(struct entry *e, const struct cairn_plugin_head *head)
 {
 	const struct kind *k = &kinds[e->plugin.kind];
 	struct plugin *p = &e->plugin;
-	bool engine = p->kind == PLUGIN_ENGINE;
 	const char *name;
 
 	if (head->abi != k->abi)
@@ -222,24 +260,22 @@ static void take(struct entry *e, const struct cairn_plugin_head *head)
 		return refuse(p, "its struct is too short (%u bytes)", head->size);
 	memset(&e->copy, 0, sizeof(e->copy));
 	memcpy(&e->copy, head, head->size < k->size ? head->size : k->size);
-	name = engine ? e->copy.engine.name : e->copy.replication.name;
+	offer(e);
+	name = p->engine ? p->engine->name : p->replication ? p->replication->name : p->gateway->name;
 	if (!name || !name_ok(name))
 		return refuse(p, "its name must be 1 to %zu letters, digits and '-'", sizeof(p->name) - 1);
 	if (!e->by_path && strcmp(name, p->name))
 		return refuse(p, "it says that its name is '%s', but its file is called %s-%s.so", name,
 			      k->name, p->name);
 	snprintf(p->name, sizeof(p->name), "%s", name);
-	if (engine) {
-		if (!e->copy.engine.help)
-			e->copy.engine.help = "";
-		check_engine(p, &e->copy.engine);
-	} else {
-		if (!e->copy.replication.help)
-			e->copy.replication.help = "";
-		check_replication(p, &e->copy.replication);
-	}
+	if (p->engine)
+		check_engine(p, p->engine);
+	else if (p->replication)
+		check_replication(p, p->replication);
+	else
+		check_gateway(p, p->gateway);
 	if (!*p->refused)
-		check_params(p, engine ? e->copy.engine.params : e->copy.replication.params);
+		check_params(p, plugin_params(p));
 }
 
 /* Load the file of E, or say in E why it cannot be used. */
@@ -269,10 +305,7 @@ static void load(struct entry *e)
 		e->library = NULL;
 		p->engine = NULL;
 		p->replication = NULL;
-	} else if (p->kind == PLUGIN_ENGINE) {
-		p->engine = &e->copy.engine;
-	} else {
-		p->replication = &e->copy.replication;
+		p->gateway = NULL;
 	}
 }
 

@@ -7,9 +7,10 @@
 #define LOADER_H
 
 #include <cairn/engine.h>
+#include <cairn/gateway.h>
 #include <cairn/replication.h>
 
-enum plugin_kind { PLUGIN_ENGINE, PLUGIN_REPLICATION, PLUGIN_KIND_COUNT };
+enum plugin_kind { PLUGIN_ENGINE, PLUGIN_REPLICATION, PLUGIN_GATEWAY, PLUGIN_KIND_COUNT };
 
 struct plugin {
 	enum plugin_kind kind;
@@ -17,6 +18,7 @@ struct plugin {
 	char path[4096];                   /* absolute */
 	const struct cairn_engine *engine; /* kind ENGINE: complete struct, valid while the loader lives */
 	const struct cairn_replication *replication; /* kind REPLICATION */
+	const struct cairn_gateway *gateway;         /* kind GATEWAY */
 	char refused[400];                           /* why it cannot be used; empty when it can */
 };
 
@@ -37,7 +39,10 @@ enum cairn_code loader_get(struct loader *l, enum plugin_kind kind, const char *
 /* Call FN for every plugin that is found in the folders or was loaded by path, refused ones included, sorted
  * by kind and name. */
 void loader_each(struct loader *l, void (*fn)(void *arg, const struct plugin *p), void *arg);
-/* "engine", "replication". */
+/* "engine", "replication", "gateway". */
 const char *plugin_kind_name(enum plugin_kind kind);
+/* What P, which is not refused, says of itself. */
+const char *plugin_help(const struct plugin *p);
+const struct cairn_param *plugin_params(const struct plugin *p);
 
 #endif

@@ -18,6 +18,7 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE, LOG_LEVEL_
 	X(DAEMON, "daemon", "start, end, signals, settings") \
 	X(LOADER, "loader", "plugins") \
 	X(CONTROL, "control", "the control socket and its connections") \
+	X(GATEWAY, "gateway", "gateways and their connections") \
 	X(VOLUME, "volume", "volumes and shards") \
 	X(STORE, "store", "records and commands") \
 	X(ENGINE, "engine", "storage engines") \

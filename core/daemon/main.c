@@ -20,6 +20,7 @@
 #include <unistd.h>
 #include "config.h"
 #include "control.h"
+#include "gateway.h"
 #include "journal.h"
 #include "nearest.h"
 #include "offline.h"
@@ -345,6 +346,14 @@ static void on_closed(void *arg)
 	loop_stop(d->node.loop);
 }
 
+/* The gateways have let go of their clients. */
+static void on_gateways_closed(void *arg)
+{
+	struct daemon *d = arg;
+
+	control_close(&d->node, on_closed, d);
+}
+
 static void on_end(void *arg, int number)
 {
 	struct daemon *d = arg;
@@ -355,7 +364,7 @@ static void on_end(void *arg, int number)
 	log_info(d->log, LOG_DAEMON, "ending", LOG_TEXT("signal", strsignal(number)));
 	notify("STOPPING=1");
 	if (d->node.control)
-		control_close(&d->node, on_closed, d);
+		gateways_close(&d->node, on_gateways_closed, d);
 }
 
 static void end_failed(struct loop_task *t)
@@ -367,7 +376,7 @@ static void end_failed(struct loop_task *t)
 	d->ending = true;
 	notify("STOPPING=1");
 	if (d->node.control)
-		control_close(&d->node, on_closed, d);
+		gateways_close(&d->node, on_gateways_closed, d);
 	else
 		loop_stop(d->node.loop);
 }
@@ -474,15 +483,18 @@ static enum cairn_code run(struct daemon *d, const struct options *o, struct cai
 	if (!code)
 		code = control_open(&d->node, error);
 	if (!code)
+		code = gateways_open(&d->node, error);
+	if (!code)
 		code = write_pid_file(d, error);
 	if (!code) {
 		say_ready(d, o);
 		if (d->ending)
-			control_close(&d->node, on_closed, d);
+			gateways_close(&d->node, on_gateways_closed, d);
 		loop_run(d->node.loop);
 		if (*pid_file)
 			unlink(pid_file);
 	}
+	gateways_free(&d->node);
 	control_free(&d->node);
 	pool_free(d->node.pool);
 	d->node.pool = NULL;

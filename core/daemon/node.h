@@ -18,17 +18,21 @@ struct pool;
 struct control;
 struct restore;
 struct watches;
+struct gateway;
 
 struct node {
 	struct settings *settings;
 	struct log *log;
 	struct loader *loader;
 	struct metrics *metrics;
-	struct loop *loop;        /* of the main thread: control socket, timers */
-	struct pool *pool;        /* workers for reads and upkeep that wait for disks */
-	struct journal *journal;  /* of all shards whose writes are synced */
-	struct volumes *volumes;  /* by name, the system volume included */
-	struct control *control;  /* the control socket */
+	struct loop *loop;                  /* of the main thread: control socket, timers */
+	struct pool *pool;                  /* workers for reads and upkeep that wait for disks */
+	struct journal *journal;            /* of all shards whose writes are synced */
+	struct volumes *volumes;            /* by name, the system volume included */
+	struct control *control;            /* the control socket */
+	struct gateway *gateways;           /* that run; of the loop's thread */
+	void (*gateways_closed)(void *arg); /* see gateways_close */
+	void *gateways_closed_arg;
 	struct restore *restores; /* volumes that are being made from streams; of the loop's thread */
 	struct watches *watches;  /* of each volume that has any; of the loop's thread */
 	bool ending;              /* the control socket is closing */

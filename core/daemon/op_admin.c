@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "clock.h"
 #include "nearest.h"
+#include "gateway.h"
 #include "operation.h"
 #include "banned.h"
 
@@ -246,7 +247,7 @@ static void add_capabilities(struct cairn_msg *m, const struct plugin *p)
 	};
 	uint64_t caps = p->engine ? p->engine->caps : p->replication ? p->replication->caps : 0;
 
-	for (const struct name_of_bit *b = p->engine ? engine : replication; b->name; b++)
+	for (const struct name_of_bit *b = p->engine ? engine : replication; caps && b->name; b++)
 		if (caps & b->bit)
 			cairn_msg_text(m, CAIRN_F_CAPABILITY, b->name);
 }
@@ -269,14 +270,13 @@ static void add_parameters(struct cairn_msg *m, const struct cairn_param *rows)
 
 static void add_plugin(struct cairn_msg *m, const struct plugin *p)
 {
-	const char *help = p->engine ? p->engine->help : p->replication ? p->replication->help : NULL;
 	struct cairn_error error;
 
 	cairn_msg_text(m, CAIRN_F_NAME, p->name);
 	cairn_msg_text(m, CAIRN_F_TYPE, plugin_kind_name(p->kind));
 	cairn_msg_text(m, CAIRN_F_PATH, p->path);
-	if (help)
-		cairn_msg_text(m, CAIRN_F_HELP, help);
+	if (!p->refused[0])
+		cairn_msg_text(m, CAIRN_F_HELP, plugin_help(p));
 	add_capabilities(m, p);
 	if (p->refused[0]) {
 		cairn_fail(&error, CAIRN_E_UNSUPPORTED, "%s", p->refused);
@@ -318,10 +318,12 @@ void op_plugin_show(struct call *c)
 	if (p) {
 		c->error.code = CAIRN_OK;
 		add_plugin(&c->answer, p);
-		add_parameters(&c->answer, p->engine ? p->engine->params : p->replication->params);
+		if (p->gateway)
+			add_parameters(&c->answer, gateway_params);
+		add_parameters(&c->answer, plugin_params(p));
 	} else if (c->error.code == CAIRN_OK) {
 		cairn_fail(&c->error, CAIRN_E_INVALID, "there is no kind of plugin '%s'", type);
-		cairn_hint(&c->error, "the kinds are engine and replication");
+		cairn_hint(&c->error, "the kinds are engine, replication and gateway");
 	}
 	call_done(c);
 }

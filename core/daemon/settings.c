@@ -32,6 +32,7 @@ struct value {
 
 struct settings {
 	struct value values[SETTING_COUNT];
+	struct setting_gateway *gateways;
 };
 
 static const struct setting_row rows[SETTING_COUNT] = {
@@ -225,6 +226,15 @@ void settings_free(struct settings *s)
 		free(s->values[i].text);
 		free(s->values[i].where);
 	}
+	while (s->gateways) {
+		struct setting_gateway *g = s->gateways;
+
+		s->gateways = g->next;
+		free(g->name);
+		free(g->pair);
+		free(g->where);
+		free(g);
+	}
 	free(s);
 }
 
@@ -246,12 +256,82 @@ int setting_find(const char *name, struct cairn_error *error)
 	return -1;
 }
 
+/* The key in "gateway.NAME.KEY"; NULL where NAME is none of these. */
+static const char *gateway_key(const char *name)
+{
+	const char *dot = strncmp(name, "gateway.", 8) ? NULL : strchr(name + 8, '.');
+
+	return dot && dot > name + 8 && dot[1] ? dot + 1 : NULL;
+}
+
+const struct setting_gateway *settings_gateways(const struct settings *s)
+{
+	return s->gateways;
+}
+
+/* The entry for "gateway.NAME.KEY", and the place where a new one goes. */
+static struct setting_gateway *find_gateway(struct settings *s, const char *name,
+					    struct setting_gateway ***end)
+{
+	const char *key = gateway_key(name);
+	size_t length = (size_t)(key - 1 - (name + 8)), key_length = strlen(key);
+	struct setting_gateway **p = &s->gateways;
+
+	for (; *p; p = &(*p)->next)
+		if (!strncmp((*p)->name, name + 8, length) && !(*p)->name[length] &&
+		    !strncmp((*p)->pair, key, key_length) && (*p)->pair[key_length] == '=')
+			return *p;
+	*end = p;
+	return NULL;
+}
+
+static enum cairn_code set_gateway(struct settings *s, const char *name, const char *text, const char *where,
+				   struct cairn_error *error)
+{
+	const char *key = gateway_key(name);
+	struct setting_gateway **end = NULL, *g = find_gateway(s, name, &end);
+	char *pair = NULL, *place = strdup(where ? where : "");
+
+	if (!is_writable(text)) {
+		free(place);
+		return cairn_fail(
+			error, CAIRN_E_INVALID,
+			"%s: control characters, blanks at the ends and ' ;' are not possible in a value",
+			name);
+	}
+	if (asprintf(&pair, "%s=%s", key, text) < 0)
+		pair = NULL;
+	if (!g && (g = calloc(1, sizeof(*g)))) {
+		g->name = strndup(name + 8, (size_t)(key - 1 - (name + 8)));
+		if (g->name)
+			*end = g;
+	}
+	if (!g || !g->name || !pair || !place) {
+		if (g && !g->name)
+			free(g);
+		free(pair);
+		free(place);
+		return cairn_fail(error, CAIRN_E_INTERNAL, "no memory for %s", name);
+	}
+	free(g->pair);
+	free(g->where);
+	g->pair = pair;
+	g->where = place;
+	return CAIRN_OK;
+}
+
 enum cairn_code settings_set(struct settings *s, const char *name, const char *text, const char *where,
 			     struct cairn_error *error)
 {
-	int id = setting_find(name, error);
-	enum cairn_code code = id < 0 ? CAIRN_E_INVALID : set(s, (enum setting)id, text, where, error);
+	enum cairn_code code;
+	int id;
 
+	if (gateway_key(name)) {
+		code = set_gateway(s, name, text, where, error);
+	} else {
+		id = setting_find(name, error);
+		code = id < 0 ? CAIRN_E_INVALID : set(s, (enum setting)id, text, where, error);
+	}
 	if (code)
 		cairn_error_prefix(error, "%s", where);
 	return code;
@@ -306,6 +386,21 @@ static char *read_line(char *to, int size, void *stream)
 	return to;
 }
 
+static int take_gateway(struct reading *r, const char *name, const char *text, const char *where)
+{
+	struct setting_gateway **end, *g = find_gateway(r->s, name, &end);
+
+	if (g && g->line)
+		r->code = cairn_fail(r->error, CAIRN_E_INVALID, "%s: %s was given before, on line %u", where,
+				     name, g->line);
+	else
+		r->code = settings_set(r->s, name, text, where, r->error);
+	g = r->code ? NULL : find_gateway(r->s, name, &end);
+	if (g)
+		g->line = r->line;
+	return !r->code;
+}
+
 static int take_line(void *arg, const char *section, const char *key, const char *text)
 {
 	struct reading *r = arg;
@@ -319,6 +414,8 @@ static int take_line(void *arg, const char *section, const char *key, const char
 	snprintf(where, sizeof(where), "%s:%u", r->path, r->line);
 	if (!*section)
 		return !refuse(r, "a setting stands before the first [section]");
+	if (gateway_key(name))
+		return take_gateway(r, name, text, where);
 	id = setting_find(name, r->error);
 	if (id < 0) {
 		cairn_error_prefix(r->error, "%s", where);
@@ -456,6 +553,24 @@ enum cairn_code settings_finish(struct settings *s, struct cairn_error *error)
 	return code ? code : check_together(s, error);
 }
 
+/* The sections of all gateways, each with all of its settings. */
+static void print_gateways(const struct setting_gateway *all, FILE *to)
+{
+	for (const struct setting_gateway *g = all; g; g = g->next) {
+		const struct setting_gateway *first = all;
+
+		while (strcmp(first->name, g->name))
+			first = first->next;
+		if (first != g) /* printed already */
+			continue;
+		fprintf(to, "\n[gateway.%s]\n", g->name);
+		for (; first; first = first->next)
+			if (!strcmp(first->name, g->name))
+				fprintf(to, "%.*s = %s\n", (int)strcspn(first->pair, "="), first->pair,
+					strchr(first->pair, '=') + 1);
+	}
+}
+
 void settings_print(const struct settings *s, FILE *to)
 {
 	const char *section = "";
@@ -471,6 +586,7 @@ void settings_print(const struct settings *s, FILE *to)
 			*row->fallback ? row->fallback : "as said", row->live ? "live" : "restart");
 		fprintf(to, "%s%s = %s\n", *text ? "" : "# ", row->key, text);
 	}
+	print_gateways(s->gateways, to);
 }
 
 void settings_help(FILE *to)
@@ -494,4 +610,8 @@ void settings_help(FILE *to)
 				: row->live ? ", live"
 					    : ", restart");
 	}
+	fprintf(to,
+		"\n[gateway.NAME]\n  gateway.NAME.KEY=VALUE\n      a parameter of a gateway; see cairn "
+		"plugin "
+		"show NAME (restart)\n");
 }

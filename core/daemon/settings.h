@@ -140,6 +140,21 @@ enum cairn_code settings_read(struct settings *s, const char *path, struct cairn
 /* Once at the end: fill in what is worked out, and refuse what does not go together. */
 enum cairn_code settings_finish(struct settings *s, struct cairn_error *error);
 
+/*
+ * The settings "gateway.NAME.KEY" have no rows here: they are the gateway's parameters, which are parsed when
+ * it is opened (gateway.h). Until then they are kept as given; a later value takes the place of an earlier
+ * one.
+ */
+struct setting_gateway {
+	struct setting_gateway *next;
+	char *name;  /* of the gateway */
+	char *pair;  /* KEY=VALUE, as params_parse takes it */
+	char *where; /* it was given */
+	unsigned line;
+};
+/* All of them, those of one gateway in the order in which they came first. */
+const struct setting_gateway *settings_gateways(const struct settings *s);
+
 /* Its value as text; never NULL. Valid until it is changed, which only live ones are, in the main loop's
  * thread. */
 const char *setting_text(const struct settings *s, enum setting id);

@@ -35,15 +35,21 @@ static void drain(struct upload *u, unsigned to)
 		cairn_dispatch(u->c, -1);
 }
 
+/* A request about U. */
+static void upload_start(const struct upload *u, struct cairn_msg *m, enum cairn_operation op)
+{
+	cairn_msg_start(m, op);
+	if (u->volume.data)
+		cairn_msg_bytes(m, CAIRN_F_VOLUME, u->volume);
+	cairn_msg_bytes(m, CAIRN_F_UPLOAD, cairn_slice(u->id, sizeof(u->id)));
+}
+
 static void stage(struct upload *u, struct cairn_slice piece)
 {
 	struct cairn_msg m = { 0 };
 	enum cairn_code code;
 
-	cairn_msg_start(&m, CAIRN_OP_STAGE);
-	if (u->volume.data)
-		cairn_msg_bytes(&m, CAIRN_F_VOLUME, u->volume);
-	cairn_msg_bytes(&m, CAIRN_F_UPLOAD, cairn_slice(u->id, sizeof(u->id)));
+	upload_start(u, &m, CAIRN_OP_STAGE);
 	cairn_msg_u64(&m, CAIRN_F_INDEX, u->count++);
 	cairn_msg_bytes(&m, CAIRN_F_VALUE, piece);
 	code = cairn_submit(u->c, &m, staged, u);
@@ -58,13 +64,31 @@ static void stage(struct upload *u, struct cairn_slice piece)
 	drain(u, AHEAD - 1);
 }
 
-static long fill(cairn_read_fn *read, void *arg, unsigned char *buffer)
+/* The source is slow: what was staged is not to be forgotten meanwhile. */
+static bool keep_alive(struct upload *u)
+{
+	struct cairn_reply r = { 0 };
+	struct cairn_msg m = { 0 };
+
+	drain(u, 0);
+	upload_start(u, &m, CAIRN_OP_STAGE);
+	if (!u->error.code && cairn_call(u->c, &m, &r))
+		u->error = r.error;
+	cairn_reply_free(&r);
+	cairn_msg_free(&m);
+	return !u->error.code;
+}
+
+/* A piece into BUFFER. U is NULL before anything was staged. */
+static long fill(struct upload *u, cairn_read_fn *read, void *arg, unsigned char *buffer)
 {
 	size_t at = 0;
 
 	while (at < PIECE) {
 		long n = read(arg, buffer + at, PIECE - at);
 
+		if (n == CAIRN_READ_LATER && (!u || keep_alive(u)))
+			continue;
 		if (n < 0)
 			return -1;
 		if (n == 0)
@@ -81,9 +105,9 @@ static void stage_all(struct upload *u, cairn_read_fn *read, void *arg, unsigned
 
 	while (n > 0 && !u->error.code) {
 		stage(u, cairn_slice(buffer, (size_t)n));
-		n = n == PIECE ? fill(read, arg, buffer) : 0;
+		n = n == PIECE ? fill(u, read, arg, buffer) : 0;
 	}
-	if (n < 0)
+	if (n < 0 && !u->error.code)
 		cairn_fail(&u->error, CAIRN_E_INVALID,
 			   "the value cannot be read to its end; nothing was written");
 	drain(u, 0);
@@ -95,10 +119,7 @@ static void unstage(struct upload *u)
 	struct cairn_reply r = { 0 };
 	struct cairn_msg m = { 0 };
 
-	cairn_msg_start(&m, CAIRN_OP_UNSTAGE);
-	if (u->volume.data)
-		cairn_msg_bytes(&m, CAIRN_F_VOLUME, u->volume);
-	cairn_msg_bytes(&m, CAIRN_F_UPLOAD, cairn_slice(u->id, sizeof(u->id)));
+	upload_start(u, &m, CAIRN_OP_UNSTAGE);
 	cairn_call(u->c, &m, &r);
 	cairn_reply_free(&r);
 	cairn_msg_free(&m);
@@ -147,7 +168,7 @@ enum cairn_code cairn_put_stream(struct cairn *c, const struct cairn_msg *reques
 	long n;
 
 	cairn_reply_free(r);
-	n = buffer ? fill(read, arg, buffer) : 0;
+	n = buffer ? fill(NULL, read, arg, buffer) : 0;
 	cairn_msg_fields(&m, cairn_msg_slice(request));
 	if (!buffer || cairn_msg_error(request)) {
 		r->code = cairn_fail(&r->error, CAIRN_E_INTERNAL, "no memory for a value");

@@ -3,6 +3,7 @@
  * that fits a request costs one round trip. Conditions are guards of the operation itself.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -52,6 +53,18 @@ static void show_write(struct cli *c, const struct arguments *a, struct cairn_sl
 	}
 }
 
+#define PATIENCE_MS 60000 /* of an upload whose source gives nothing: well below what a server allows it */
+
+/* A pipe may be slow: say so now and then. */
+static long read_slow(void *value, void *buffer, size_t len)
+{
+	const struct value *v = value;
+	struct pollfd p = { .fd = v->fd, .events = POLLIN };
+
+	return v->fd >= 0 && poll(&p, 1, PATIENCE_MS) == 0 ? CAIRN_READ_LATER
+							   : value_read(value, buffer, len);
+}
+
 /* Send the write M with the value V. */
 static enum cairn_code write_value(struct cli *c, struct cairn_msg *m, struct value *v, struct cairn_reply *r)
 {
@@ -66,7 +79,7 @@ static enum cairn_code write_value(struct cli *c, struct cairn_msg *m, struct va
 		       v->fd >= 0 && fstat(v->fd, &st) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size
 										   : 0);
 	v->progress = v->fd < 0 ? NULL : &progress;
-	code = cairn_put_stream(client, m, value_read, v, r);
+	code = cairn_put_stream(client, m, read_slow, v, r);
 	progress_end(&progress);
 	if (v->error)
 		return cairn_fail(&c->error, CAIRN_E_INVALID, "%s: %s; nothing was written", v->name,

@@ -13,19 +13,23 @@ struct store {
 	unsigned char *value, *staged;
 	size_t len, staged_len, largest; /* LARGEST: request seen */
 	uint64_t revision;
-	int gets, puts, pieces, change_after;
+	int gets, puts, pieces, renewals, change_after;
 };
 
 static void store_stage(struct store *s, const struct fake_request *r, struct cairn_slice piece)
 {
 	size_t at = cairn_field_u64(r->fields, CAIRN_F_INDEX, 0) * 131072;
 
+	if (!piece.len)
+		at = 0;
 	if (at + piece.len > s->staged_len) {
 		s->staged = realloc(s->staged, at + piece.len);
 		s->staged_len = at + piece.len;
 	}
-	memcpy(s->staged + at, piece.data, piece.len);
-	s->pieces++;
+	if (piece.len)
+		memcpy(s->staged + at, piece.data, piece.len);
+	s->pieces += piece.len > 0;
+	s->renewals += !piece.len;
 }
 
 static void store_put(struct store *s, const struct fake_request *r, struct cairn_slice value, int fd)
@@ -103,6 +107,7 @@ static void serve_store(struct fake *f, int fd, int nth)
 struct bytes {
 	unsigned char data[LONG];
 	size_t at, len;
+	bool told; /* that there is nothing yet */
 };
 
 /* Odd amounts, as a pipe gives them. */
@@ -113,6 +118,24 @@ static long read_bytes(void *arg, void *buffer, size_t len)
 
 	n = n < len ? n : len;
 	n = n < 10007 ? n : 10007;
+	memcpy(buffer, b->data + b->at, n);
+	b->at += n;
+	return (long)n;
+}
+
+/* The same, and nothing yet each time that a piece and a half was given, and before the first byte. */
+static long read_slowly(void *arg, void *buffer, size_t len)
+{
+	struct bytes *b = arg;
+	size_t n = b->len - b->at, stop = 131072 + 65536;
+
+	if (b->at % stop == 0 && !b->told && b->at < b->len) {
+		b->told = true;
+		return CAIRN_READ_LATER;
+	}
+	b->told = false;
+	n = n < len ? n : len;
+	n = n < stop - b->at % stop ? n : stop - b->at % stop;
 	memcpy(buffer, b->data + b->at, n);
 	b->at += n;
 	return (long)n;
@@ -220,6 +243,24 @@ static void ranges_and_faults(struct cairn *c, struct store *s, struct bytes *in
 	cairn_msg_free(&m);
 }
 
+static void slow_source(struct cairn *c, struct store *s, struct bytes *in)
+{
+	struct cairn_msg put = { 0 };
+	struct cairn_reply r = { 0 };
+
+	free(s->staged); /* of the source that failed */
+	s->staged = NULL;
+	s->staged_len = 0;
+	in->at = 0;
+	in->len = 3 * (131072 + 65536);
+	request(&put, CAIRN_OP_PUT);
+	is_int(cairn_put_stream(c, &put, read_slowly, in, &r), 0, "a slow source: %s", r.error.message);
+	ok(s->len == in->len && !memcmp(s->value, in->data, in->len), "the same bytes");
+	is_int(s->renewals, 2, "and the upload is renewed whenever there is nothing yet");
+	cairn_reply_free(&r);
+	cairn_msg_free(&put);
+}
+
 static void values(void)
 {
 	struct store s = { .revision = 5 };
@@ -235,6 +276,7 @@ static void values(void)
 	c = handle(f.server);
 	sizes(c, &s, in, out);
 	ranges_and_faults(c, &s, in, out);
+	slow_source(c, &s, in);
 	cairn_close(c);
 	fake_stop(&f);
 	free(s.value);

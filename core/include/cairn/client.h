@@ -113,11 +113,14 @@ enum cairn_code cairn_del(struct cairn *c, const char *volume, struct cairn_slic
 
 /*
  * Values of any size in constant memory. cairn_put_stream reads the value from READ (which fills at most LEN
- * bytes and returns their number, 0 at the end, -1 on failure), stages what is larger than a command, and
- * writes all of it at once with REQUEST: a put, append or patch that lacks only value, upload and size.
+ * bytes and returns their number, 0 at the end, -1 on failure, CAIRN_READ_LATER where there is nothing yet),
+ * stages what is larger than a command, and writes all of it at once with REQUEST: a put, append or patch
+ * that lacks only value, upload and size. A server forgets what was staged after ten minutes without a
+ * request about it: a READ that may wait long returns CAIRN_READ_LATER once a minute, and is called again.
  * cairn_get_stream hands the value of REQUEST (a get, perhaps of a range) to WRITE in pieces of one revision;
  * WRITE returns 0, or -1 to stop. R has the record's facts, its size among them, from the first piece on.
  */
+#define CAIRN_READ_LATER (-2)
 typedef long cairn_read_fn(void *arg, void *buffer, size_t len);
 typedef int cairn_write_fn(void *arg, const void *data, size_t len);
 enum cairn_code cairn_put_stream(struct cairn *c, const struct cairn_msg *request, cairn_read_fn *read,

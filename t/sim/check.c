@@ -57,9 +57,29 @@ static const struct blob *members_at(struct node *n, uint64_t index)
 	return n->disk.snapshot.index >= n->log.base ? n->disk.snapshot.members : n->state.members;
 }
 
+/* Quorums of the members before entry INDEX and of those in it overlap (6). */
+static void check_change(struct world *w, struct node *n, uint64_t index, const struct blob *to)
+{
+	const struct blob *from = members_at(n, index - 1);
+	unsigned old[2] = { 0 }, new[2] = { 0 };
+
+	for (size_t at = 16; from && at < from->len; at += 9)
+		for (int k = 0; k < 2; k++)
+			old[k] |= (unsigned)(from->bytes[at] >> k & 1) << from->bytes[at - 8];
+	for (size_t at = 16; at < to->len; at += 9)
+		for (int k = 0; k < 2; k++)
+			new[k] |= (unsigned)(to->bytes[at] >> k & 1) << to->bytes[at - 8];
+	if (new[1] ? old[1] || new[1] != old[0] : new[0] != old[0])
+		world_fail(w, "members: leader %u goes to other voters at once, in entry %llu", n->id,
+			   (unsigned long long)index);
+}
+
 void check_append(struct world *w, struct node *n, uint64_t index, const struct record *r)
 {
 	uint64_t *hash = prefix(w, index, r->term);
+
+	if (r->kind == CAIRN_ENTRY_MEMBERS && n->role == CAIRN_ROLE_LEADER)
+		check_change(w, n, index, r->body);
 	if (*hash && *hash != r->hash)
 		world_fail(w, "log matching: node %u has another log up to entry %llu of term %llu", n->id,
 			   (unsigned long long)index, (unsigned long long)r->term);
@@ -277,4 +297,6 @@ void check_histories(struct world *w)
 			world_fail(w, "linearizability: the %zu operations on key %u have no order", n, key);
 	}
 	free(ops);
+	if (w->options.store && !w->failure[0])
+		behind_check(w);
 }

@@ -3,9 +3,12 @@
 #include "sim.h"
 #include "banned.h"
 
-static struct op *op_of(struct world *w, uint64_t reference)
+/* The upper half of a reference says which attempt it is. */
+struct op *op_of(struct world *w, uint64_t reference)
 {
-	return reference && reference <= w->op_count ? &w->ops[reference - 1] : NULL;
+	uint64_t number = (uint32_t)reference;
+
+	return number && number <= w->op_count ? &w->ops[number - 1] : NULL;
 }
 
 void client_answer(struct world *w, uint64_t reference, bool done, uint64_t value)
@@ -32,7 +35,8 @@ void client_refused(struct world *w, uint64_t reference, bool never)
 	if (w->quiet && reference <= 100 && o && o->state == OP_OPEN)
 		world_trace(w, "operation %llu %s", (unsigned long long)reference,
 			    never ? "is refused: it did not happen" : "may or may not have happened");
-	if (o && o->state == OP_OPEN && never)
+	/* Where it was proposed more than once, another attempt may do it. */
+	if (o && o->state == OP_OPEN && never && (!o->order || o->order->attempts == 1))
 		o->state = OP_FAILED;
 }
 
@@ -89,19 +93,60 @@ void client_read(struct world *w, struct node *n)
 	}
 }
 
+/* Whoever is asked hands writes on to the leader that the module names. */
+static struct node *writer(struct world *w, struct node *n)
+{
+	struct node *leader = &w->nodes[n->leader];
+
+	return n->leader && leader->alive && !w->blocked[n->id][n->leader] && !leader->paused ? leader : n;
+}
+
+static void propose(struct world *w, struct node *n, struct op *o)
+{
+	uint64_t reference = (uint64_t)(o - w->ops) + 1;
+
+	if (w->options.store)
+		reference = order_attempt(w, o, n);
+	o->node = n->id;
+	if (reference)
+		node_step(w, n,
+			  &(struct cairn_event){
+				  .kind = CAIRN_EVENT_PROPOSE, .reference = reference, .size = 100 },
+			  1);
+}
+
+/* In worlds with a store: something is proposed again, or something that is no plain write. */
+static bool other_turn(struct world *w, struct node *n)
+{
+	struct op *o;
+
+	if (!w->options.store || draw(w, 3))
+		return false;
+	n = writer(w, n);
+	if (draw(w, 2)) {
+		o = order_again(w);
+		if (o)
+			propose(w, n, o);
+		return true;
+	}
+	o = new_op(w, KEYS);
+	order_new(w, o, n);
+	propose(w, n, o);
+	return true;
+}
+
 void client_turn(struct world *w)
 {
 	struct node *n = &w->nodes[1 + draw(w, NODES)];
 	unsigned key = (unsigned)draw(w, KEYS), open = 0, on_key = 0;
-	struct cairn_event e = { 0 };
 	struct op *o;
 
-	world_at(w, 200 + draw(w, 4000), CLIENT, 0, NULL);
+	world_at(w, (200 + draw(w, 4000)) * w->options.pace, CLIENT, 0, NULL);
 	for (size_t i = 0; i < w->op_count; i++) {
 		on_key += w->ops[i].key == key && w->ops[i].state != OP_FAILED;
 		open += w->ops[i].key == key && w->ops[i].state == OP_OPEN && !w->ops[i].is_read;
 	}
-	if (w->quiet || !n->alive || n->paused || on_key > 400 || open > 14)
+	if (w->quiet || !n->alive || n->paused || other_turn(w, n) || on_key > 400 || open > 14)
 		return;
 	o = new_op(w, key);
 	switch (draw(w, 4)) {
@@ -109,22 +154,19 @@ void client_turn(struct world *w)
 	case 1:
 		o->linear.kind = LINEAR_READ;
 		o->is_read = true;
-		e.kind = CAIRN_EVENT_READ;
-		break;
+		o->node = n->id;
+		node_step(w, n, &(struct cairn_event){ .kind = CAIRN_EVENT_READ, .reference = w->op_count },
+			  1);
+		return;
 	case 2:
 		o->linear.kind = LINEAR_SWAP;
-		o->linear.expected = n->state.value[key];
-		/* fall through */
+		o->linear.expected = w->options.store ? behind_read(w, n, key) : n->state.value[key];
+		break;
 	default:
-		o->linear.kind = o->linear.kind == LINEAR_READ ? LINEAR_WRITE : o->linear.kind;
-		e.kind = CAIRN_EVENT_PROPOSE;
-		/* The host hands writes on to the leader that the module names. */
-		if (n->leader && n->leader != n->id && w->nodes[n->leader].alive &&
-		    !w->blocked[n->id][n->leader] && !w->nodes[n->leader].paused)
-			n = &w->nodes[n->leader];
+		o->linear.kind = LINEAR_WRITE;
 	}
-	o->node = n->id;
-	e.reference = w->op_count;
-	e.size = 100;
-	node_step(w, n, &e, 1);
+	n = writer(w, n);
+	if (w->options.store)
+		order_new(w, o, n);
+	propose(w, n, o);
 }

@@ -152,7 +152,7 @@ static void transmit(struct world *w, struct node *n, struct packet *p)
 		packet_free(p);
 		return;
 	}
-	if (draw(w, 20) == 0 && w->faults)
+	if (draw(w, 20) == 0 && w->faults && w->options.faults >> FAULT_late & 1)
 		delay *= 10;
 	if (draw(w, 1000) < w->duplicate)
 		world_at(w, delay + draw(w, 10 * w->delay_us), DELIVER, p->to, packet_copy(p));
@@ -191,7 +191,7 @@ static void on_send(struct world *w, struct node *n, const struct cairn_effect *
 				p->entries[i].body = cairn_slice(r->body->bytes, r->body->len);
 		}
 	}
-	if (p->token <= n->stored_token) {
+	if (p->token <= n->stored_token || w->options.wrong == WRONG_early) {
 		transmit(w, n, p);
 		return;
 	}
@@ -270,6 +270,11 @@ static void on_apply(struct world *w, struct node *n, const struct cairn_effect 
 	}
 }
 
+static uint64_t value_of(struct world *w, struct node *n, unsigned key)
+{
+	return w->options.store ? behind_read(w, n, key) : n->state.value[key];
+}
+
 static void serve_reads(struct world *w, struct node *n)
 {
 	size_t kept = 0;
@@ -277,10 +282,10 @@ static void serve_reads(struct world *w, struct node *n)
 	for (size_t i = 0; i < n->read_count; i++) {
 		struct waiting_read *r = &n->reads[i];
 
-		if (r->index > n->state.index)
+		if (r->index > n->state.index && w->options.wrong != WRONG_read)
 			n->reads[kept++] = *r;
 		else
-			client_answer(w, r->reference, true, n->state.value[w->ops[r->reference - 1].key]);
+			client_answer(w, r->reference, true, value_of(w, n, w->ops[r->reference - 1].key));
 	}
 	n->read_count = kept;
 }
@@ -303,6 +308,8 @@ static void on_snapshot(struct world *w, struct node *n, unsigned peer)
 	p->to = peer;
 	p->snapshot = malloc(sizeof(*p->snapshot));
 	*p->snapshot = n->state;
+	if (w->options.store)
+		p->snapshot->stream = behind_save(w, n);
 	w->snapshots++;
 	world_trace(w, "node %u sends node %u a snapshot at %llu", n->id, peer,
 		    (unsigned long long)n->state.index);
@@ -417,6 +424,8 @@ void node_start(struct world *w, struct node *n)
 	n->paused = false;
 	n->epoch++;
 	n->state = d->snapshot;
+	if (w->options.store)
+		behind_start(w, n);
 	n->apply_to = n->state.index;
 	records_copy(&n->log, &d->log);
 	n->role = (enum cairn_role) - 1;
@@ -447,43 +456,59 @@ void node_start(struct world *w, struct node *n)
 	free(log);
 }
 
-static void put_on_disk(struct world *w, struct node *n, struct persist *p)
+/* The first COUNT changes of P come to disk, and term and vote, which are never behind them. */
+static void put_on_disk(struct world *w, struct node *n, struct persist *p, size_t count)
 {
-	for (size_t i = 0; i < p->count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		struct change *c = &p->changes[i];
 
 		if (c->index <= n->disk.log.base)
 			continue;
-		if (c->truncate)
+		if (c->truncate && w->options.wrong != WRONG_truncate)
 			records_cut(&n->disk.log, c->index);
-		else
+		else if (!c->truncate && c->index == records_last(&n->disk.log) + 1)
 			records_add(&n->disk.log, &c->record);
 	}
-	check_hard(w, n, p->term, p->vote);
-	n->disk.term = p->term;
-	n->disk.vote = p->vote;
+	if (w->options.wrong != WRONG_order || count == p->count) {
+		check_hard(w, n, p->term, p->vote);
+		n->disk.term = p->term;
+		n->disk.vote = p->vote;
+	}
+	if (n->disk.log.count && records_term(&n->disk.log, records_last(&n->disk.log)) > n->disk.term)
+		world_fail(w, "hard state: node %u has entries of term %llu on disk, and term %llu", n->id,
+			   (unsigned long long)records_term(&n->disk.log, records_last(&n->disk.log)),
+			   (unsigned long long)n->disk.term);
 	free(p->changes);
 }
 
 void node_crash(struct world *w, struct node *n)
 {
-	size_t kept = n->persist_count ? (size_t)draw(w, n->persist_count + 1) : 0;
+	size_t kept = n->persist_count ? (size_t)draw(w, n->persist_count + 1) : 0, torn = 0;
 
 	if (!n->alive)
 		return;
+	if (w->faults && kept < n->persist_count && draw(w, 2)) { /* of the next one, a part */
+		torn = 1 + (size_t)draw(w, n->persists[kept].count + 1);
+		world_trace(w, "of the next persist %zu of %zu changes are on disk", torn - 1,
+			    n->persists[kept].count);
+	}
 	world_trace(w, "node %u dies; %zu of %zu persists under way are on disk", n->id, kept,
 		    n->persist_count);
 	for (size_t i = 0; i < n->persist_count; i++)
 		if (i < kept)
-			put_on_disk(w, n, &n->persists[i]);
+			put_on_disk(w, n, &n->persists[i], n->persists[i].count);
+		else if (i == kept && torn)
+			put_on_disk(w, n, &n->persists[i], torn - 1);
 		else
 			free(n->persists[i].changes);
 	for (size_t i = 0; i < n->held_count; i++)
 		packet_free(n->held[i]);
 	n->persist_count = n->held_count = n->change_count = n->read_count = 0;
 	n->writing = n->applying = n->alive = false;
+	n->doomed = 0;
 	n->epoch++;
 	w->module->close(n->instance);
+	behind_stop(n);
 	if (n->memory)
 		world_fail(w, "node %u has leaked %zu bytes", n->id, n->memory);
 	w->restarts++;
@@ -498,12 +523,23 @@ static void install(struct world *w, struct node *n, const struct packet *p)
 				 .body = cairn_slice(s->members->bytes, s->members->len) };
 	bool keeps, disk_keeps;
 
-	if (s->index <= n->apply_to)
+	if (s->index <= n->apply_to || !n->alive)
 		return;
 	/* It is durable before anybody hears of it; what was being written is behind it, or of another log.
 	 */
 	while (n->persist_count)
 		node_disk_done(w, n);
+	if (!n->alive)
+		return;
+	if (w->options.store && !behind_install(w, n, s)) {
+		node_crash(w, n);
+		return;
+	}
+	if (w->options.wrong == WRONG_swap && draw(w, 3) == 0) {
+		node_step(w, n, &e, 1);
+		node_crash(w, n);
+		return;
+	}
 	keeps = records_term(&n->log, s->index) == s->term && s->index >= n->log.base;
 	disk_keeps = records_term(&n->disk.log, s->index) == s->term && s->index >= n->disk.log.base;
 	n->disk.snapshot = *s;
@@ -516,6 +552,7 @@ static void install(struct world *w, struct node *n, const struct packet *p)
 	}
 	records_begin(&n->log, s->index, s->term, s->log_hash);
 	n->state = *s;
+	n->state.stream = NULL;
 	n->apply_to = s->index;
 	world_trace(w, "node %u has the snapshot at %llu", n->id, (unsigned long long)s->index);
 	node_step(w, n, &e, 1);
@@ -566,8 +603,12 @@ void node_disk_done(struct world *w, struct node *n)
 
 	if (!n->persist_count)
 		return;
+	if (n->doomed && --n->doomed == 0) {
+		node_crash(w, n);
+		return;
+	}
 	memmove(n->persists, n->persists + 1, --n->persist_count * sizeof(p));
-	put_on_disk(w, n, &p);
+	put_on_disk(w, n, &p, p.count);
 	n->stored_token = p.token;
 	for (size_t i = 0; i < n->held_count; i++)
 		if (n->held[i]->token <= p.token)
@@ -599,7 +640,9 @@ void node_apply_done(struct world *w, struct node *n)
 		n->state.log_hash = r->hash;
 		if (r->kind == CAIRN_ENTRY_MEMBERS)
 			n->state.members = r->body;
-		if (r->kind != CAIRN_ENTRY_COMMAND) {
+		if (r->kind == CAIRN_ENTRY_COMMAND && w->options.store)
+			behind_apply(w, n, index, r);
+		if (r->kind != CAIRN_ENTRY_COMMAND || w->options.store) {
 			check_applied(w, n);
 			continue;
 		}
@@ -609,6 +652,8 @@ void node_apply_done(struct world *w, struct node *n)
 			client_answer(w, r->reference, true, found);
 	}
 	n->applying = false;
+	if (w->options.store)
+		behind_flush(w, n);
 	serve_reads(w, n);
 	node_step(w, n, &(struct cairn_event){ .kind = CAIRN_EVENT_APPLIED, .index = last }, 1);
 }
@@ -620,6 +665,8 @@ void node_compact(struct world *w, struct node *n)
 	if (!n->alive || s.index <= n->disk.log.base || s.index > records_last(&n->disk.log) ||
 	    records_hash(&n->disk.log, s.index) != s.log_hash)
 		return;
+	if (w->options.store)
+		s.stream = behind_save(w, n);
 	n->disk.snapshot = s;
 	records_begin(&n->disk.log, s.index, s.term, s.log_hash);
 	records_begin(&n->log, s.index, s.term, s.log_hash);

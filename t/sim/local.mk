@@ -1,13 +1,15 @@
 # The simulator: worlds of nodes that go wrong, for any replication module.
+SIM_WORLD = %D%/sim.h %D%/world.c %D%/host.c %D%/check.c %D%/client.c %D%/order.c %D%/behind.c %D%/linear.h \
+	%D%/linear.c
 check_PROGRAMS += t/sim/run t/sim/scenario
-t_sim_scenario_SOURCES = %D%/sim.h %D%/scenario.c %D%/world.c %D%/host.c %D%/check.c %D%/client.c %D%/linear.h %D%/linear.c
-t_sim_scenario_CPPFLAGS = $(BASE_CPPFLAGS)
+t_sim_scenario_SOURCES = %D%/scenario.c $(SIM_WORLD)
+t_sim_scenario_CPPFLAGS = $(DAEMON_CPPFLAGS)
 t_sim_scenario_LDFLAGS = $(AM_LDFLAGS) $(EXPORT_CAIRN)
-t_sim_scenario_LDADD = libbase.la -ldl
-t_sim_run_SOURCES = %D%/sim.h %D%/run.c %D%/world.c %D%/host.c %D%/check.c %D%/client.c %D%/linear.h %D%/linear.c
-t_sim_run_CPPFLAGS = $(BASE_CPPFLAGS)
+t_sim_scenario_LDADD = libstore.la libloader.la libbase.la -ldl
+t_sim_run_SOURCES = %D%/run.c %D%/life.c $(SIM_WORLD)
+t_sim_run_CPPFLAGS = $(DAEMON_CPPFLAGS)
 t_sim_run_LDFLAGS = $(AM_LDFLAGS) $(EXPORT_CAIRN)
-t_sim_run_LDADD = libbase.la -ldl
+t_sim_run_LDADD = libstore.la libloader.la libbase.la -ldl
 
 # Linked with the module's own objects, built with smaller bounds, so that a state is small.
 check_PROGRAMS += t/sim/small

@@ -1,125 +1,272 @@
 /*
  * run: many worlds, one seed each.
  *
- *   run MODULE.so [-n SEEDS] [-s FIRST] [-t SECONDS of each world] [-1] [--trace]
+ *   run MODULE.so [-n SEEDS] [-s FIRST] [-t SECONDS of each world, until faults end] [-v VOTERS at first]
+ *       [-f FAULT,… of sim.h's table; all or none] [-m MOST faults] [-p PACE: how slow clients are]
+ *       [-1: end with the first that fails] [--store] [--trace] [--shrink] [--wrong MISTAKE of the host's]
  *
- * -1: end with the first that fails.
- *
- * Prints the seeds that fail and why, and ends with 1 where one does.
+ * Prints the seeds that fail and why, and ends with 1 where one does. With --shrink the first that fails is
+ * made smaller while it still fails: fewer voters, kinds of faults, faults, operations and less time; then
+ * the line that shows it is printed, and the end of its trace.
  */
 #include <dlfcn.h>
 #include <getopt.h>
 #include "sim.h"
 #include "banned.h"
 
-/* When all faults have ended: a leader is there soon, what is written is committed, and all agree. */
-static void must_live(struct world *w)
+#define TRIES 20    /* seeds for each smaller world */
+#define BUDGET 1200 /* worlds that are made to find a small one */
+
+struct run {
+	const struct cairn_replication *module;
+	uint64_t worlds, steps, entries, elections, snapshots, failures, restarts, ops, repeats;
+	uint64_t failed_us; /* the last one that failed, in its own time */
+	char failure[512];
+};
+
+static const char *const fault_names[] = {
+#define X(name, meaning) #name,
+	FAULTS(X)
+#undef X
+};
+
+static const char *const wrong_names[] = { "none",
+#define X(name, meaning) #name,
+					   WRONGS(X)
+#undef X
+};
+
+/* One world from beginning to end. False where it fails. */
+static bool run_world(struct run *r, uint64_t seed, const struct options *options, bool trace, bool tail)
 {
-	uint64_t committed;
-	struct node *leader;
+	struct options o = *options;
+	struct world *w;
+	bool right;
 
-	world_heal(w);
-	if (!world_run(w, 3000000))
-		return;
-	leader = world_leader(w);
-	if (!leader) {
-		world_fail(w, "liveness: nobody leads 3 s after all faults have ended");
-		return;
+	o.voters = o.voters ? o.voters : 1 + 2 * (unsigned)(1 + seed % 2);
+	w = world_new(r->module, seed, &o, trace);
+	if (tail)
+		w->tail = calloc(LINES, sizeof(*w->tail));
+	if (world_run(w, o.us))
+		world_live(w);
+	if (!w->failure[0])
+		check_histories(w);
+	right = !w->failure[0];
+	if (!right) {
+		r->failed_us = w->now;
+		snprintf(r->failure, sizeof(r->failure), "%s", w->failure);
 	}
-	committed = w->committed_to;
-	if (!world_run(w, 1000000))
-		return;
-	if (w->committed_to <= committed && w->op_count < 2000)
-		world_fail(w, "liveness: nothing is committed any more, at entry %llu",
-			   (unsigned long long)committed);
-	w->quiet = true;
-	if (!world_run(w, 500000))
-		return;
-	leader = world_leader(w);
-	if (!leader || leader->apply_to != records_last(&leader->log))
-		world_fail(w, "liveness: what everybody has is not committed");
-	for (unsigned i = 1; leader && i <= NODES; i++) {
-		struct node *n = &w->nodes[i];
-		bool member = false;
+	for (size_t i = w->tail_count > LINES ? w->tail_count - LINES : 0; tail && i < w->tail_count; i++)
+		printf("%s\n", w->tail[i % LINES]);
+	r->worlds++;
+	r->steps += w->steps;
+	r->entries += w->committed_to;
+	r->elections += w->elections;
+	r->snapshots += w->snapshots;
+	r->restarts += w->restarts;
+	r->ops += w->op_count;
+	r->repeats += w->repeats;
+	world_free(w);
+	return right;
+}
 
-		for (size_t at = 8; leader->state.members && at + 9 <= leader->state.members->len; at += 9)
-			member = member || leader->state.members->bytes[at] == i;
-		if (n->alive && member && n->state.index < leader->state.index)
-			world_fail(w, "liveness: node %u has applied %llu, the leader %llu", i,
-				   (unsigned long long)n->state.index,
-				   (unsigned long long)leader->state.index);
+/* --- smaller worlds --- */
+
+static void print_line(uint64_t seed, const struct options *o, const char *failure)
+{
+	printf("-s %llu -v %u -t %g", (unsigned long long)seed, o->voters, (double)o->us / 1e6);
+	if (o->faults != FAULTS_ALL)
+		printf(" -f ");
+	if (!o->faults)
+		printf("none");
+	for (unsigned i = 0, some = 0; i < FAULT_KINDS && o->faults != FAULTS_ALL; i++)
+		if (o->faults >> i & 1)
+			printf("%s%s", some++ ? "," : "", fault_names[i]);
+	if (o->most != UINT32_MAX)
+		printf(" -m %u", o->most);
+	if (o->pace != 1)
+		printf(" -p %u", o->pace);
+	printf("%s # %s\n", o->store ? " --store" : "", failure);
+}
+
+/* Whether SMALLER fails, too, from *SEED or from one of those behind it: it takes the place of *O then. */
+static bool takes(struct run *r, uint64_t *seed, struct options *o, struct options smaller)
+{
+	for (uint64_t i = 0; i < TRIES && r->worlds < BUDGET; i++)
+		if (!run_world(r, *seed + i, &smaller, false, false)) {
+			*seed += i;
+			*o = smaller;
+			return true;
+		}
+	return false;
+}
+
+static bool make_smaller(struct run *r, uint64_t *seed, struct options *o)
+{
+	struct options s = *o;
+	bool some = false;
+
+	if (s.voters > 3) {
+		s.voters = 3;
+		some |= takes(r, seed, o, s);
 	}
+	for (unsigned i = 0; i < FAULT_KINDS; i++) {
+		s = *o;
+		s.faults &= ~(1u << i);
+		if (s.faults != o->faults)
+			some |= takes(r, seed, o, s);
+	}
+	for (int i = 0; i < 2; i++) {
+		s = *o;
+		s.us = s.us * (i ? 8 : 5) / 10 / 10000 * 10000;
+		if (s.us >= 100000)
+			some |= takes(r, seed, o, s);
+	}
+	s = *o;
+	s.most = s.most > 64 ? 32 : s.most * 2 / 3;
+	if (s.most != o->most)
+		some |= takes(r, seed, o, s);
+	s = *o;
+	s.pace *= 2;
+	if (s.pace <= 16)
+		some |= takes(r, seed, o, s);
+	return some;
+}
+
+static void shrink(struct run *r, uint64_t seed, struct options o)
+{
+	o.voters = o.voters ? o.voters : 1 + 2 * (unsigned)(1 + seed % 2);
+	r->worlds = 0;
+	while (make_smaller(r, &seed, &o) && r->worlds < BUDGET)
+		;
+	printf("the end of the smallest that was found:\n");
+	run_world(r, seed, &o, false, true);
+	print_line(seed, &o, r->failure);
+}
+
+/* --- arguments --- */
+
+/* Where NAME stands in the COUNT names; -1: it does not. */
+static int find(const char *const *names, size_t count, const char *name)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(names[i], name) == 0)
+			return (int)i;
+	return -1;
+}
+
+/* The faults named in TEXT. False where one is none. */
+static bool parse_faults(char *text, unsigned *faults)
+{
+	*faults = strcmp(text, "all") == 0 ? FAULTS_ALL : 0;
+	if (*faults || strcmp(text, "none") == 0)
+		return true;
+	for (char *name = strsep(&text, ","); name; name = strsep(&text, ",")) {
+		int i = find(fault_names, FAULT_KINDS, name);
+
+		if (i < 0)
+			return false;
+		*faults |= 1u << i;
+	}
+	return true;
+}
+
+struct arguments {
+	struct options options;
+	uint64_t seeds, first;
+	bool trace, once, shrink;
+};
+
+static bool parse(int argc, char **argv, struct arguments *a)
+{
+	static const struct option options[] = { { "trace", no_argument, NULL, 'T' },
+						 { "store", no_argument, NULL, 'S' },
+						 { "shrink", no_argument, NULL, 'K' },
+						 { "wrong", required_argument, NULL, 'W' },
+						 { 0 } };
+	int c;
+
+	while ((c = getopt_long(argc, argv, "1n:s:t:v:f:m:p:", options, NULL)) != -1) {
+		uint64_t number = optarg ? strtoull(optarg, NULL, 10) : 0;
+
+		if (c == 'n')
+			a->seeds = number;
+		else if (c == 's')
+			a->first = number;
+		else if (c == 't')
+			a->options.us = (uint64_t)(strtod(optarg, NULL) * 1e6);
+		else if (c == 'v' && number >= 1 && number <= 5)
+			a->options.voters = (unsigned)number;
+		else if (c == 'm')
+			a->options.most = (unsigned)number;
+		else if (c == 'p' && number)
+			a->options.pace = (unsigned)number;
+		else if (c == '1')
+			a->once = true;
+		else if (c == 'T')
+			a->trace = true;
+		else if (c == 'S')
+			a->options.store = true;
+		else if (c == 'K')
+			a->shrink = a->once = true;
+		else if (c == 'W' && find(wrong_names, sizeof(wrong_names) / sizeof(char *), optarg) >= 0)
+			a->options.wrong =
+				(enum wrong)find(wrong_names, sizeof(wrong_names) / sizeof(char *), optarg);
+		else if (c != 'f' || !parse_faults(optarg, &a->options.faults))
+			return false;
+	}
+	return true;
+}
+
+static const struct cairn_replication *load(const char *path)
+{
+	const struct cairn_replication *(*plugin)(void) = NULL;
+	void *so = dlopen(path, RTLD_NOW);
+	struct cairn_error error;
+
+	if (so)
+		*(void **)&plugin = dlsym(so, "cairn_replication_plugin");
+	if (plugin)
+		return plugin();
+	cairn_fail(&error, CAIRN_E_INVALID, "%s", dlerror()); /* (and modules find it in this program) */
+	fprintf(stderr, "run: %s\n", error.message);
+	return NULL;
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = { { "trace", no_argument, NULL, 'T' }, { 0 } };
-	uint64_t seeds = 20, first = 1, us = 8000000, steps = 0, entries = 0, elections = 0, snapshots = 0,
-		 failures = 0, restarts = 0, ops = 0;
-	const struct cairn_replication *(*plugin)(void) = NULL;
-	bool trace = false, once = false;
-	struct cairn_error error;
-	void *so;
-	int c;
+	struct arguments a = {
+		.options = { .faults = FAULTS_ALL, .most = UINT32_MAX, .pace = 1, .us = 8000000 },
+		.seeds = 20,
+		.first = 1
+	};
+	struct run r = { 0 };
 
-	while ((c = getopt_long(argc, argv, "1n:s:t:", options, NULL)) != -1)
-		switch (c) {
-		case 'n':
-			seeds = strtoull(optarg, NULL, 10);
-			break;
-		case 's':
-			first = strtoull(optarg, NULL, 10);
-			break;
-		case 't':
-			us = strtoull(optarg, NULL, 10) * 1000000;
-			break;
-		case '1':
-			once = true;
-			break;
-		case 'T':
-			trace = true;
-			break;
-		default:
-			return 2;
-		}
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	so = optind < argc ? dlopen(argv[optind], RTLD_NOW) : NULL;
-	if (so)
-		*(void **)&plugin = dlsym(so, "cairn_replication_plugin");
-	if (!plugin) { /* (and modules find cairn_fail in this program) */
-		cairn_fail(&error, CAIRN_E_INVALID, "%s",
-			   optind < argc ? dlerror()
-					 : "usage: run MODULE.so [-n SEEDS] [-s FIRST] [--trace]");
-		fprintf(stderr, "run: %s\n", error.message);
+	if (!parse(argc, argv, &a) || optind >= argc) {
+		fprintf(stderr,
+			"usage: run MODULE.so [-n SEEDS] [-s FIRST] [-t SECONDS] [-v VOTERS] [-f FAULT,…] "
+			"[-m MOST] [-p PACE] [-1] [--store] [--trace] [--shrink] [--wrong MISTAKE]\n");
 		return 2;
 	}
-	for (uint64_t seed = first; seed < first + seeds; seed++) {
-		struct world *w = world_new(plugin(), seed, 1 + 2 * (unsigned)(1 + seed % 2), trace);
-
-		if (world_run(w, us))
-			must_live(w);
-		if (!w->failure[0])
-			check_histories(w);
-		if (w->failure[0]) {
-			printf("seed %llu fails after %llu steps: %s\n", (unsigned long long)seed,
-			       (unsigned long long)w->steps, w->failure);
-			failures++;
+	r.module = load(argv[optind]);
+	if (!r.module)
+		return 2;
+	for (uint64_t seed = a.first; seed < a.first + a.seeds && (!r.failures || !a.once); seed++)
+		if (!run_world(&r, seed, &a.options, a.trace, false)) {
+			printf("seed %llu fails: %s\n", (unsigned long long)seed, r.failure);
+			r.failures++;
+			a.first = a.shrink ? seed : a.first;
 		}
-		steps += w->steps;
-		entries += w->committed_to;
-		elections += w->elections;
-		snapshots += w->snapshots;
-		restarts += w->restarts;
-		ops += w->op_count;
-		world_free(w);
-		if (failures && once)
-			break;
-	}
 	printf("%llu worlds, %llu failed: %llu steps, %llu operations, %llu entries committed, %llu "
-	       "elections, %llu "
-	       "restarts, %llu snapshots\n",
-	       (unsigned long long)seeds, (unsigned long long)failures, (unsigned long long)steps,
-	       (unsigned long long)ops, (unsigned long long)entries, (unsigned long long)elections,
-	       (unsigned long long)restarts, (unsigned long long)snapshots);
-	return failures != 0;
+	       "elections, %llu restarts, %llu snapshots",
+	       (unsigned long long)r.worlds, (unsigned long long)r.failures, (unsigned long long)r.steps,
+	       (unsigned long long)r.ops, (unsigned long long)r.entries, (unsigned long long)r.elections,
+	       (unsigned long long)r.restarts, (unsigned long long)r.snapshots);
+	if (a.options.store)
+		printf(", %llu repeated commands", (unsigned long long)r.repeats);
+	putchar('\n');
+	if (r.failures && a.shrink)
+		shrink(&r, a.first, a.options);
+	return r.failures != 0;
 }

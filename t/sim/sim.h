@@ -30,6 +30,58 @@ enum happening {
 	FAULT,
 };
 
+/* --- what can go wrong: X(name, meaning) --- */
+#define FAULTS(X) \
+	X(crash, "nodes die at any moment, in the middle of a persist, too; others start") \
+	X(cut, "the network falls into two parts, in both ways or in one") \
+	X(alone, "a leader hears one other node only, or none") \
+	X(lost, "connections break") \
+	X(loss, "messages are lost") \
+	X(twice, "messages come twice, the second time late") \
+	X(late, "messages come ten times as late, behind younger ones") \
+	X(disk, "disks stall") \
+	X(slow, "stores are slow") \
+	X(pause, "nodes stand still for a while, and do not know") \
+	X(clock, "clocks jump ahead, and run faster or slower") \
+	X(compact, "logs are cut short, so that snapshots are needed") \
+	X(members, "members change") \
+	X(transfer, "leaders are asked to hand over") \
+	X(wipe, "a node is gone for ever; new ones come under new ids")
+
+enum fault_kind {
+#define X(name, meaning) FAULT_##name,
+	FAULTS(X)
+#undef X
+		FAULT_KINDS,
+};
+#define FAULTS_ALL ((1u << FAULT_KINDS) - 1)
+
+/* --- mistakes that a host can make, to see that they are noticed --- */
+#define WRONGS(X) \
+	X(early, "messages do not wait for their persist") \
+	X(order, "term and vote come to disk behind the log") \
+	X(truncate, "what was truncated stands in the log again after a start") \
+	X(swap, "a snapshot is told of before it is on disk") \
+	X(read, "reads do not wait until their index is applied")
+
+enum wrong {
+	WRONG_none,
+#define X(name, meaning) WRONG_##name,
+	WRONGS(X)
+#undef X
+};
+
+/* What a world is like, beside its seed. */
+struct options {
+	unsigned voters; /* at first */
+	unsigned faults; /* bits: 1 << enum fault_kind */
+	unsigned most;   /* so many of those that have a moment happen */
+	unsigned pace;   /* clients are so many times as slow */
+	uint64_t us;     /* until faults end */
+	enum wrong wrong;
+	bool store; /* the daemon's store stands behind the module */
+};
+
 struct packet;
 struct happening_at {
 	uint64_t at, order;
@@ -60,7 +112,8 @@ struct records {
 struct state {
 	uint64_t index, term, hash, log_hash; /* HASH of what was applied */
 	uint64_t value[KEYS];
-	const struct blob *members; /* in force at INDEX */
+	const struct blob *members;  /* in force at INDEX */
+	const struct stream *stream; /* of a snapshot: what the store holds */
 };
 
 struct change { /* one step of what a persist brings to disk */
@@ -98,6 +151,7 @@ struct waiting_read {
 struct node {
 	unsigned id, epoch;
 	bool used, alive, paused, retired;
+	unsigned doomed; /* it dies within the persist so far ahead; 0: it does not */
 	void *instance;
 	struct cairn_replication_host host;
 	struct disk disk;
@@ -123,6 +177,8 @@ struct node {
 	size_t read_count, read_cap;
 	uint64_t known[NODES + 1], known_term; /* a leader's: what each node has told it that it has */
 	size_t memory;                         /* bytes that the instance holds */
+	struct behind *behind;                 /* its store, in worlds that have one */
+	uint64_t wall_us;                      /* its wall clock is ahead by this */
 };
 
 /* --- clients --- */
@@ -133,7 +189,12 @@ struct op {
 	unsigned key, node;
 	enum op_state state;
 	bool is_read;
+	struct order *order; /* in worlds with a store */
 };
+
+#define CLIENTS 5 /* of worlds with a store */
+#define LINES 40
+#define LINE_MAX 160
 
 struct world {
 	const struct cairn_replication *module;
@@ -146,6 +207,10 @@ struct world {
 	unsigned rage;             /* how often something goes wrong: 1 to 4 */
 	uint64_t delay_us;         /* most that a message takes */
 	bool faults, quiet, trace; /* QUIET: no client calls any more */
+	struct options options;
+	unsigned fault_count;
+	char (*tail)[LINE_MAX]; /* the last LINES of the trace, a ring; NULL: not kept */
+	size_t tail_count;
 	struct blob *blobs;
 	/* What must hold, over all time. */
 	struct {
@@ -166,7 +231,12 @@ struct world {
 	size_t op_count, op_cap;
 	uint64_t changes_wanted;
 	char failure[512];
-	uint64_t elections, entries, snapshots, restarts;
+	uint64_t elections, entries, snapshots, restarts, repeats;
+	struct shelf *shelf; /* of behind.c */
+	struct client {
+		uint64_t sequence, born;
+		unsigned char id; /* another one when it was forgotten; 0: not there yet */
+	} clients[CLIENTS];
 };
 
 /* world.c */
@@ -175,7 +245,8 @@ void world_at(struct world *w, uint64_t after, enum happening what, unsigned nod
 __attribute__((format(printf, 2, 3))) void world_fail(struct world *w, const char *format, ...);
 __attribute__((format(printf, 2, 3))) void world_trace(struct world *w, const char *format, ...);
 const struct blob *world_blob(struct world *w, const void *bytes, size_t len);
-struct world *world_new(const struct cairn_replication *module, uint64_t seed, unsigned voters, bool trace);
+struct world *world_new(const struct cairn_replication *module, uint64_t seed, const struct options *options,
+			bool trace);
 /* One without faults, clients and chance, for scenarios. */
 struct world *world_quiet(const struct cairn_replication *module, unsigned voters);
 /* Let things happen for US. False where the world has failed. */
@@ -185,6 +256,11 @@ void world_free(struct world *w);
 void world_heal(struct world *w);
 /* The node that leads in the highest term, or NULL. */
 struct node *world_leader(struct world *w);
+/* Ask LEADER to make a learner that is alive a voter. False where there is none. */
+bool world_promote(struct world *w, struct node *leader);
+
+/* life.c: all faults end, and everything must come right again. */
+void world_live(struct world *w);
 
 /* host.c */
 void node_step(struct world *w, struct node *n, const struct cairn_event *events, size_t count);
@@ -226,5 +302,52 @@ void client_answer(struct world *w, uint64_t reference, bool done, uint64_t valu
 void client_refused(struct world *w, uint64_t reference, bool never);
 /* Apply the command REFERENCE to S; the value that it found. */
 uint64_t client_apply(struct world *w, struct state *s, uint64_t reference);
+
+/* behind.c: the daemon's store over engine-memory behind each node. What differs between nodes, between a
+ * command and its repetition, or between a store and its snapshot, fails the world. */
+void behind_begin(struct world *w);
+/* N's store as its snapshot was; gone with the node's life. */
+void behind_start(struct world *w, struct node *n);
+void behind_stop(struct node *n);
+/* The command of entry INDEX is next, with those before that were not flushed. */
+void behind_apply(struct world *w, struct node *n, uint64_t index, const struct record *r);
+void behind_flush(struct world *w, struct node *n);
+/* The value of client key KEY. */
+uint64_t behind_read(struct world *w, struct node *n, unsigned key);
+/* The store as the daemon's stream; lives as long as the world. */
+const struct stream *behind_save(struct world *w, struct node *n);
+/* Put N's snapshot in place of its store. False where it is given up half-way. */
+bool behind_install(struct world *w, struct node *n, const struct state *s);
+/* No key of N is due before, in the store's time. */
+uint64_t behind_due(struct node *n);
+/* At the end: rows, digests and what was counted. */
+void behind_check(struct world *w);
+void behind_end(struct world *w);
+
+/* order.c: encoded operations, each with its client and number, which may be proposed several times. */
+#define ATTEMPTS 8
+struct order {
+	unsigned op, client;
+	uint64_t sequence, born;
+	unsigned char id; /* of the client */
+	unsigned attempts;
+	void *bytes[ATTEMPTS]; /* owned; the command as it was proposed */
+	size_t len[ATTEMPTS];
+	void *arguments; /* owned */
+	size_t arguments_len;
+	uint64_t first, revision; /* where it was applied, 0: not yet; what came of it */
+	int code;
+};
+
+/* One more attempt of O at N, under the reference that is returned; 0 where there were enough. */
+uint64_t order_attempt(struct world *w, struct op *o, struct node *n);
+/* Give O, which is a write on KEY of the clients, its order; without a key any other operation. */
+void order_new(struct world *w, struct op *o, struct node *n);
+/* Some older operation to be proposed again, or NULL. */
+struct op *order_again(struct world *w);
+/* The client of O was told that nothing is known of it any more. */
+void order_forgotten(struct world *w, struct op *o, struct node *n);
+void order_free(struct order *o);
+struct op *op_of(struct world *w, uint64_t reference);
 
 #endif

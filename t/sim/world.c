@@ -26,14 +26,18 @@ void world_fail(struct world *w, const char *format, ...)
 void world_trace(struct world *w, const char *format, ...)
 {
 	va_list args;
+	char line[512];
 
-	if (!w->trace)
+	if (!w->trace && !w->tail)
 		return;
-	printf("%9.3f ms  ", (double)w->now / 1000);
 	va_start(args, format);
-	vprintf(format, args);
+	vsnprintf(line, sizeof(line), format, args);
 	va_end(args);
-	putchar('\n');
+	if (w->trace)
+		printf("%9.3f ms  %s\n", (double)w->now / 1000, line);
+	else
+		snprintf(w->tail[w->tail_count++ % LINES], LINE_MAX, "%9.3f ms  %.140s",
+			 (double)w->now / 1000, line);
 }
 
 const struct blob *world_blob(struct world *w, const void *bytes, size_t len)
@@ -124,123 +128,214 @@ static void partition(struct world *w)
 				w->blocked[a][b] = way != 2 || side >> (a - 1) & 1;
 }
 
+/* A node under a new id, as a learner of WANT. */
+static void add_learner(struct world *w, struct blob *want)
+{
+	for (unsigned id = 1; id <= NODES; id++)
+		if (!w->nodes[id].used) {
+			struct node *n = &w->nodes[id];
+
+			*n = (struct node){ .id = id, .used = true, .drift = 1 };
+			node_start(w, n);
+			memset(want->bytes + want->len, 0, 9);
+			want->bytes[want->len] = (unsigned char)id;
+			want->bytes[want->len + 8] = 4;
+			want->len += 9;
+			want->bytes[1]++;
+			return;
+		}
+}
+
+static void remove_member(struct blob *want, unsigned at)
+{
+	memmove(want->bytes + at - 8, want->bytes + at + 1, want->len - at - 1);
+	want->len -= 9;
+	want->bytes[1]--;
+}
+
+static void ask_members(struct world *w, struct node *leader, const struct blob *want)
+{
+	node_step(w, leader,
+		  &(struct cairn_event){ .kind = CAIRN_EVENT_MEMBERS,
+					 .body = cairn_slice(want->bytes, want->len) },
+		  1);
+}
+
+/* How many vote; 0 where a change is under way. *GONE: where one stands that never comes back, or 0. */
+static unsigned voters_of(struct world *w, const struct blob *members, unsigned *gone)
+{
+	unsigned voters = 0;
+
+	*gone = 0;
+	for (unsigned at = 16; at < members->len; at += 9) {
+		if (members->bytes[at] & 2)
+			return 0;
+		voters += members->bytes[at] == 1;
+		if (w->nodes[members->bytes[at - 8]].retired)
+			*gone = at;
+	}
+	return voters;
+}
+
 /* Ask the leader for other members: one more learner, a promotion, or one voter less. */
 static void change_members(struct world *w)
 {
 	struct node *leader = world_leader(w);
-	const struct blob *now;
+	unsigned voters, at, gone;
 	struct blob want;
-	struct cairn_event e = { .kind = CAIRN_EVENT_MEMBERS };
-	unsigned count, voters = 0, at;
 
 	if (!leader || !leader->state.members)
 		return;
-	now = leader->state.members;
-	want = *now;
-	count = now->bytes[1];
-	for (unsigned i = 0; i < count; i++) {
-		if (now->bytes[16 + 9 * i] & 2)
-			return;
-		voters += now->bytes[16 + 9 * i] == 1;
-	}
-	at = 16 + 9 * (unsigned)draw(w, count);
-	if (draw(w, 3) == 0 && count < 7) {
-		for (unsigned id = 1; id <= NODES; id++)
-			if (!w->nodes[id].used) {
-				struct node *n = &w->nodes[id];
-
-				*n = (struct node){ .id = id, .used = true, .drift = 1 };
-				node_start(w, n);
-				memset(want.bytes + want.len, 0, 9);
-				want.bytes[want.len] = (unsigned char)id;
-				want.bytes[want.len + 8] = 4;
-				want.len += 9;
-				want.bytes[1]++;
-				break;
-			}
-	} else if (want.bytes[at] == 4) {
+	want = *leader->state.members;
+	voters = voters_of(w, &want, &gone);
+	if (!voters)
+		return;
+	at = 16 + 9 * (unsigned)draw(w, want.bytes[1]);
+	if (gone)
+		remove_member(&want, gone);
+	else if (draw(w, 3) == 0 && want.bytes[1] < 7)
+		add_learner(w, &want);
+	else if (want.bytes[at] == 4)
 		want.bytes[at] = 1;
-	} else if (voters > 2 && draw(w, 2)) {
-		memmove(want.bytes + at - 8, want.bytes + at + 1, want.len - at - 1);
-		want.len -= 9;
-		want.bytes[1]--;
-	}
-	e.body = cairn_slice(want.bytes, want.len);
-	node_step(w, leader, &e, 1);
+	else if (voters > 2 && draw(w, 2))
+		remove_member(&want, at);
+	ask_members(w, leader, &want);
 }
 
-static void fault(struct world *w)
+bool world_promote(struct world *w, struct node *leader)
 {
-	struct node *n;
+	struct blob want = *leader->state.members;
+	unsigned at, gone;
 
-	world_at(w, 2000 + draw(w, 200000 >> w->rage), FAULT, 0, NULL);
-	switch (draw(w, 15)) {
-	case 0:
-	case 1:
-		if ((n = any_node(w, true)))
-			node_crash(w, n);
-		break;
-	case 2:
-	case 3:
-	case 4:
-		if ((n = any_node(w, false)))
-			node_start(w, n);
-		break;
-	case 5:
+	if (!voters_of(w, &want, &gone))
+		return true; /* first that one */
+	for (at = 16; at < want.len; at += 9)
+		if (want.bytes[at] == 4 && w->nodes[want.bytes[at - 8]].alive) {
+			want.bytes[at] = 1;
+			ask_members(w, leader, &want);
+			return true;
+		}
+	return false;
+}
+
+/* A voter's disk is gone: the node never comes back. The others must be able to go on. */
+static void wipe(struct world *w, struct node *n)
+{
+	struct node *leader = world_leader(w);
+	uint64_t newest = w->leader_cap;
+	unsigned gone;
+
+	while (newest && !w->leader_of[--newest])
+		;
+	if (!leader || leader == n || leader->term != newest || !leader->state.members ||
+	    leader->apply_to != records_last(&leader->log) ||
+	    records_term(&leader->log, leader->apply_to) != leader->term ||
+	    leader->state.index != leader->apply_to || voters_of(w, leader->state.members, &gone) < 3 || gone)
+		return;
+	node_crash(w, n);
+	n->retired = true;
+	world_trace(w, "node %u is gone for ever", n->id);
+}
+
+/* Its clock jumps ahead, or runs at another rate from now on. */
+static void set_clock(struct world *w, struct node *n)
+{
+	uint64_t was = node_clock(w, n);
+
+	if (draw(w, 2)) {
+		n->skew_us += draw(w, 3000000);
+	} else {
+		n->drift = 0.8 + (double)draw(w, 400) / 1000;
+		n->skew_us += was - node_clock(w, n);
+	}
+	n->wall_us = draw(w, 4) ? draw(w, 5000000) : draw(w, 2000000000);
+	world_trace(w, "node %u has another time", n->id);
+	if (n->timer_at) /* what waited for its time under the old rate looks again */
+		world_at(w,
+			 n->timer_at > node_clock(w, n)
+				 ? (uint64_t)((double)(n->timer_at - node_clock(w, n)) / n->drift) + 1
+				 : 0,
+			 TIMER, n->id, NULL);
+}
+
+static void alone(struct world *w, struct node *n)
+{
+	unsigned friend = 1 + (unsigned)draw(w, NODES);
+
+	world_trace(w, "node %u is cut off, but for node %u", n->id, friend);
+	for (unsigned i = 1; i <= NODES; i++)
+		if (i != friend)
+			w->blocked[n->id][i] = w->blocked[i][n->id] = true;
+}
+
+static void hand_over(struct world *w, struct node *leader)
+{
+	world_trace(w, "node %u is asked to hand over", leader->id);
+	node_step(w, leader,
+		  &(struct cairn_event){ .kind = CAIRN_EVENT_TRANSFER, .peer = 1 + draw(w, NODES) }, 1);
+}
+
+/* KIND happens to N, which is alive, or to the leader, or to all. */
+static void go_wrong(struct world *w, enum fault_kind kind, struct node *n)
+{
+	struct node *leader = world_leader(w);
+
+	if (kind == FAULT_crash && draw(w, 2))
+		n->doomed = 1 + (unsigned)draw(w, 5);
+	else if (kind == FAULT_crash)
+		node_crash(w, n);
+	else if (kind == FAULT_cut)
 		partition(w);
-		break;
-	case 6:
-	case 7:
-		memset(w->blocked, 0, sizeof(w->blocked));
-		break;
-	case 8:
-		if ((n = any_node(w, true)))
-			n->disk_us = draw(w, 2) ? draw(w, 100000) : 0;
-		break;
-	case 9:
-		if ((n = any_node(w, true)))
-			n->slow_us = draw(w, 2) ? draw(w, 100000) : 0;
-		break;
-	case 10:
-		for (unsigned i = 1; i <= NODES; i++)
-			if (w->nodes[i].used && draw(w, 2))
-				node_compact(w, &w->nodes[i]);
-		break;
-	case 11:
+	else if (kind == FAULT_alone && leader)
+		alone(w, leader);
+	else if (kind == FAULT_disk)
+		n->disk_us = draw(w, 2) ? draw(w, 100000) : 0;
+	else if (kind == FAULT_slow)
+		n->slow_us = draw(w, 2) ? draw(w, 100000) : 0;
+	else if (kind == FAULT_clock)
+		set_clock(w, n);
+	else if (kind == FAULT_members)
 		change_members(w);
-		break;
-	case 12:
-		n = world_leader(w);
-		if (n && draw(w, 2)) {
-			world_trace(w, "node %u is asked to hand over", n->id);
-			node_step(w, n,
-				  &(struct cairn_event){ .kind = CAIRN_EVENT_TRANSFER,
-							 .peer = 1 + draw(w, NODES) },
-				  1);
-		} else if ((n = any_node(w, true))) {
-			n->paused = !n->paused;
-			if (!n->paused) /* it does not know yet how long it slept */
-				client_read(w, n);
-		}
-		break;
-	case 13: /* a leader alone with some clients, or with one node */
-		if ((n = world_leader(w))) {
-			unsigned friend = 1 + (unsigned)draw(w, NODES);
-
-			world_trace(w, "node %u is cut off, but for node %u", n->id, friend);
-			for (unsigned i = 1; i <= NODES; i++)
-				if (i != friend)
-					w->blocked[n->id][i] = w->blocked[i][n->id] = true;
-		}
-		break;
-	case 14: /* connections break */
-		for (unsigned i = 1; i <= NODES; i++)
+	else if (kind == FAULT_transfer && leader)
+		hand_over(w, leader);
+	else if (kind == FAULT_wipe)
+		wipe(w, n);
+	else if (kind == FAULT_pause)
+		n->paused = !n->paused;
+	if (kind == FAULT_pause && !n->paused) /* it does not know yet how long it slept */
+		client_read(w, n);
+	for (unsigned i = 1; i <= NODES; i++)
+		if (kind == FAULT_compact && w->nodes[i].used && draw(w, 2))
+			node_compact(w, &w->nodes[i]);
+		else if (kind == FAULT_lost)
 			node_step(w, &w->nodes[i],
 				  &(struct cairn_event){ .kind = CAIRN_EVENT_PEER_LOST,
 							 .peer = 1 + draw(w, NODES) },
 				  1);
-		break;
+}
+
+static void fault(struct world *w)
+{
+	static const enum fault_kind often[] = { FAULT_crash,   FAULT_crash,    FAULT_cut,   FAULT_alone,
+						 FAULT_disk,    FAULT_slow,     FAULT_pause, FAULT_compact,
+						 FAULT_members, FAULT_transfer, FAULT_lost,  FAULT_clock,
+						 FAULT_members, FAULT_wipe };
+	enum fault_kind kind = often[draw(w, sizeof(often) / sizeof(often[0]))];
+	struct node *n;
+
+	world_at(w, 2000 + draw(w, 200000 >> w->rage), FAULT, 0, NULL);
+	if (draw(w, 3) == 0) { /* something comes right again */
+		if (draw(w, 2))
+			memset(w->blocked, 0, sizeof(w->blocked));
+		else if ((n = any_node(w, false)))
+			node_start(w, n);
+		return;
 	}
+	n = any_node(w, true);
+	if (!n || !(w->options.faults >> kind & 1) || w->fault_count == w->options.most)
+		return;
+	w->fault_count++;
+	go_wrong(w, kind, n);
 }
 
 /* --- running --- */
@@ -309,16 +404,19 @@ void world_heal(struct world *w)
 	for (unsigned i = 1; i <= NODES; i++) {
 		struct node *n = &w->nodes[i];
 
-		n->disk_us = n->slow_us = 0;
+		n->disk_us = n->slow_us = n->wall_us = 0;
 		n->paused = false;
+		n->doomed = 0;
 		if (n->used && !n->alive && !n->retired)
 			node_start(w, n);
 	}
 }
 
-struct world *world_new(const struct cairn_replication *module, uint64_t seed, unsigned voters, bool trace)
+struct world *world_new(const struct cairn_replication *module, uint64_t seed, const struct options *options,
+			bool trace)
 {
 	struct world *w = calloc(1, sizeof(*w));
+	unsigned voters = options->voters;
 	unsigned char bytes[BLOB_MAX] = { 1, (unsigned char)voters };
 	const struct blob *members;
 
@@ -326,11 +424,14 @@ struct world *world_new(const struct cairn_replication *module, uint64_t seed, u
 	w->seed = seed;
 	w->random = seed * 0x9e3779b97f4a7c15ull + 0x1234567;
 	w->trace = trace;
+	w->options = *options;
 	w->faults = true;
 	w->rage = 1 + (unsigned)draw(w, 4);
 	w->delay_us = 200 + draw(w, draw(w, 3) ? 3000 : 60000);
-	w->loss = (unsigned)draw(w, 60);
-	w->duplicate = (unsigned)draw(w, 30);
+	w->loss = (unsigned)draw(w, 60) * (options->faults >> FAULT_loss & 1);
+	w->duplicate = (unsigned)draw(w, 30) * (options->faults >> FAULT_twice & 1);
+	if (options->store)
+		behind_begin(w);
 	for (unsigned i = 0; i < voters; i++) {
 		bytes[8 + 9 * i] = (unsigned char)(i + 1);
 		bytes[16 + 9 * i] = 1;
@@ -344,13 +445,13 @@ struct world *world_new(const struct cairn_replication *module, uint64_t seed, u
 		node_start(w, n);
 	}
 	world_at(w, 0, CLIENT, 0, NULL);
-	world_at(w, 300000, FAULT, 0, NULL);
+	world_at(w, options->us < 300000 ? options->us : 300000, FAULT, 0, NULL);
 	return w;
 }
 
 struct world *world_quiet(const struct cairn_replication *module, unsigned voters)
 {
-	struct world *w = world_new(module, 1, voters, true);
+	struct world *w = world_new(module, 1, &(struct options){ .voters = voters, .pace = 1 }, true);
 
 	w->faults = false;
 	w->quiet = true;
@@ -395,6 +496,10 @@ void world_free(struct world *w)
 	free(w->leader_of);
 	free(w->prefixes);
 	free(w->state_hash);
+	for (size_t i = 0; i < w->op_count; i++)
+		order_free(w->ops[i].order);
 	free(w->ops);
+	behind_end(w);
+	free(w->tail);
 	free(w);
 }

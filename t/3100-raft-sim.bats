@@ -36,6 +36,13 @@ setup() {
   done <"$CAIRN_SOURCE/t/sim/seeds"
 }
 
+@test "mistakes of a host are found" {
+  for mistake in early order truncate swap read; do
+    run "$run" "$module" -n 600 -t 4 -1 --wrong "$mistake"
+    [ "$status" -eq 1 ] || { echo "$mistake: $output"; false; }
+  done
+}
+
 @test "a world that fails is made small, and shown" {
   requires_program patch
   requires_program "${CC:-cc}"

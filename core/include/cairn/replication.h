@@ -81,7 +81,8 @@ enum cairn_effect_kind {
 	CAIRN_EFFECT_APPEND,   /* entry takes its place in the log, which ends before it */
 	CAIRN_EFFECT_TRUNCATE, /* the entries from index on leave the log; they were never committed */
 	CAIRN_EFFECT_PERSIST,  /* the log as it is now, term and vote (peer) must become durable; answered by
-				  STORED(token) */
+				  STORED(token). After a crash a part of the entries may be there, in their
+				  order; term and vote never later than any of them */
 	CAIRN_EFFECT_SEND,  /* body to peer, with the entries index to last (where last is not 0), once token
 			       is stored (0: at once). Entries that do not fit one frame follow in further ones
 			     */

@@ -152,7 +152,8 @@ void order_new(struct world *w, struct op *op, struct node *n)
 	fields = cairn_message_fields(cairn_msg_slice(&m));
 	o->arguments = malloc(fields.len + 1);
 	o->arguments_len = fields.len;
-	memcpy(o->arguments, fields.data, fields.len);
+	if (fields.len)
+		memcpy(o->arguments, fields.data, fields.len);
 	cairn_msg_free(&m);
 }
 

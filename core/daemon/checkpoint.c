@@ -9,11 +9,10 @@
 #include <stdlib.h>
 #include "checkpoint.h"
 #include "files.h"
-#include "snapshot.h"
 #include "sys.h"
 #include "banned.h"
 
-#define NAME "checkpoint"
+#define NAME CHECKPOINT_NAME
 #define PIECE (256u << 10) /* bytes that are read at once */
 
 struct filling {
@@ -83,6 +82,8 @@ static enum cairn_code read_all(int fd, struct store_load *l, const char *folder
 	free(piece);
 	if (!code)
 		code = store_load_finish(l, NULL, error);
+	if (code == CAIRN_E_INVALID) /* no stream at all */
+		code = error->code = CAIRN_E_CORRUPT;
 	if (code)
 		cairn_error_prefix(error, "%s/" NAME, folder);
 	return code;

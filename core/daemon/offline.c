@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include "checkpoint.h"
 #include "files.h"
 #include "journal.h"
 #include "offline.h"
@@ -184,6 +185,40 @@ static enum cairn_code salvage(struct offline *o, struct volume *v, const char *
 	return code;
 }
 
+/* The same for an engine that forgets: what is whole in its checkpoint, into a checkpoint in the new folder.
+ */
+static enum cairn_code salvage_checkpoint(struct offline *o, struct volume *v, const char *path,
+					  const char *new_path, struct store_salvaged *result,
+					  struct cairn_error *error)
+{
+	struct engine from = { 0 }, to = { 0 };
+	struct store_settings settings;
+	struct store_log log = log_of(v);
+	struct store *store = NULL;
+	uint64_t count = 0, index;
+	enum cairn_code code = volume_settings(v, &settings, error);
+
+	if (!code)
+		code = volume_engine(v, path, &from, error);
+	if (!code)
+		code = volume_engine(v, new_path, &to, error);
+	if (!code)
+		code = checkpoint_salvage(path, &from, lost, o, &count, error);
+	if (!code)
+		code = store_salvage(&from, &to, &settings, &log, lost, o, result, error);
+	if (!code)
+		code = store_open(&store, &to, &settings, error);
+	if (!code)
+		code = checkpoint_write(store, new_path, &index, error);
+	result->lost += count;
+	store_close(store);
+	if (to.handle)
+		engine_close(&to);
+	if (from.handle)
+		engine_close(&from);
+	return code;
+}
+
 /* The engine cannot read its own files: have it repair a copy of them first. The new folder begins anew. */
 static enum cairn_code salvage_copy(struct offline *o, struct volume *v, const char *path,
 				    const char *new_folder, struct store_salvaged *result,
@@ -231,6 +266,17 @@ static int change_places(int volumes, int lost_fd, const char *folder, const cha
 	if (renameat(volumes, new_folder, lost_fd, aside) < 0 || fsync(lost_fd) < 0 || fsync(volumes) < 0)
 		return -errno;
 	return 0;
+}
+
+void offline_name_aside(const struct node *n, const char *what, char *aside, size_t size)
+{
+	long long now = (long long)time(NULL);
+	char path[4096 + 256];
+
+	do {
+		snprintf(aside, size, "%s-%lld", what, now++);
+		snprintf(path, sizeof(path), "%s/" OFFLINE_LOST "/%s", n->data_dir, aside);
+	} while (access(path, F_OK) == 0);
 }
 
 enum cairn_code offline_list_open(const struct node *n, const char *aside, FILE **f, int *fd,
@@ -285,26 +331,22 @@ static enum cairn_code repair(struct offline *o, struct unsound *u, struct cairn
 	if (v->shard)
 		shard_close(v->shard, NULL, NULL);
 	v->shard = NULL;
-	if (u->why.code != CAIRN_E_CORRUPT || !is_durable(v)) {
+	if (u->why.code != CAIRN_E_CORRUPT) {
 		*error = u->why;
-		if (u->why.code == CAIRN_E_CORRUPT)
-			cairn_hint(error,
-				   "a checkpoint cannot be repaired: 'cairn snapshot restore' makes the "
-				   "volume anew from a snapshot");
 		return error->code;
 	}
 	snprintf(path, sizeof(path), "%s/%s", volumes_path(o->n, &volumes), v->folder);
 	snprintf(new_folder, sizeof(new_folder), "%s" NEW, v->folder);
 	snprintf(new_path, sizeof(new_path), "%s/%s", volumes_path(o->n, &volumes), new_folder);
-	snprintf(aside, sizeof(aside), "%s-%lld", v->folder, (long long)time(NULL));
+	offline_name_aside(o->n, v->folder, aside, sizeof(aside));
 	code = offline_list_open(o->n, aside, &o->list, &lost_fd, error);
 	r = code ? 0 : folder_remove(volumes, new_folder); /* of a repair that was interrupted */
 	if (!code && (r < 0 || mkdirat(volumes, new_folder, 0700) < 0))
 		code = cairn_fail(error, cairn_error_from_errno(r < 0 ? -r : errno), "%s cannot be made",
 				  new_path);
 	if (!code)
-		code = salvage(o, v, path, new_path, &result, error);
-	if (code == CAIRN_E_CORRUPT && o->list)
+		code = (is_durable(v) ? salvage : salvage_checkpoint)(o, v, path, new_path, &result, error);
+	if (code == CAIRN_E_CORRUPT && o->list && is_durable(v))
 		code = salvage_copy(o, v, path, new_folder, &result, error);
 	if (o->list && offline_list_close(o->list, code ? NULL : error) && !code)
 		code = CAIRN_E_FULL;

@@ -31,6 +31,8 @@ enum cairn_code offline_journal_open(struct node *n, struct cairn_error *error);
  */
 enum cairn_code offline_journal_repair(struct node *n, struct cairn_error *error);
 
+/* A name for WHAT in lost+found, with the time, that nothing has yet. */
+void offline_name_aside(const struct node *n, const char *what, char *aside, size_t size);
 /* Begin the list ASIDE.lost in lost+found, whose descriptor is *FD; the caller closes both. */
 enum cairn_code offline_list_open(const struct node *n, const char *aside, FILE **f, int *fd,
 				  struct cairn_error *error);

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include "files.h"
 #include "inspect.h"
@@ -402,7 +401,7 @@ enum cairn_code offline_journal_repair(struct node *n, struct cairn_error *error
 
 	node_journal_path(n, path, sizeof(path));
 	snprintf(new_path, sizeof(new_path), "%s" NEW, path);
-	snprintf(aside, sizeof(aside), "journal-%lld", (long long)time(NULL));
+	offline_name_aside(n, "journal", aside, sizeof(aside));
 	note_volumes(&m);
 	code = note_young(&m, path, new_path);
 	if (!code)

@@ -50,7 +50,8 @@ const struct topic topics[] = {
 	  "is not "
 	  "ended, but its writes are refused, since the lock is free. Where cairn lock is killed with "
 	  "SIGKILL, COMMAND "
-	  "gets SIGTERM." },
+	  "gets SIGTERM, and what it has started itself may go on; its writes are refused once the time is "
+	  "over." },
 	{ "mount", "how keys are files",
 	  "cairnfs SERVERS FOLDER shows the keys as files: app/port is the file FOLDER/app/port, and its "
 	  "content is the value. "

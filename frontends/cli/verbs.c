@@ -739,7 +739,8 @@ const struct verb verbs[] = {
 		  "many it "
 		  "stands for. When a command fails, the watch ends with its status; when the watch ends, so "
 		  "does "
-		  "what it runs.\n\n"
+		  "what it runs. Where cairn is killed with SIGKILL, COMMAND gets SIGTERM, and what it has "
+		  "started itself may go on.\n\n"
 		  "  cairn watch app/\n  cairn watch --initial --json app/port\n"
 		  "  cairn watch --exec 'systemctl reload nginx' app/web.conf\n"
 		  "  cairn watch --count 1 app/ready",

@@ -20,9 +20,15 @@ check_PROGRAMS += %D%/turns
 t_bench_turns_CPPFLAGS = $(TEST_CPPFLAGS)
 t_bench_turns_LDFLAGS = $(AM_LDFLAGS) $(EXPORT_CAIRN)
 t_bench_turns_LDADD = libloader.la libbase.la
+# A load generator for the Redis protocol, and a counter of malloc for the program that it is loaded into.
+check_PROGRAMS += %D%/resp
+check_LTLIBRARIES += t/lib/mallocs.la
+t_lib_mallocs_la_SOURCES = %D%/mallocs.c
+t_lib_mallocs_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
+EXTRA_DIST += %D%/redis.bash
 # The bare core of replication-raft.
 check_PROGRAMS += %D%/raft
 t_bench_raft_CPPFLAGS = $(BASE_CPPFLAGS)
 t_bench_raft_LDFLAGS = $(AM_LDFLAGS) $(EXPORT_CAIRN)
 t_bench_raft_LDADD = libbase.la -ldl
-BATS += t/1900-bench.bats
+BATS += t/1900-bench.bats t/1910-bench-redis.bats

@@ -1,7 +1,7 @@
 # Fuzz targets. Each f-NAME.c has a LLVMFuzzerTestOneInput. `make check` runs it over its seeds (seeds/NAME) with
 # main.c; `make fuzz` builds it with clang's libFuzzer, and `make fuzz-run FUZZ_SECONDS=60` runs each for that long.
 # For a new one: a line in FUZZ, its sources in fuzz_NAME, a check program, a seed.
-FUZZ = message logfile table client json record control command folder line stream journal bitcask tree peer
+FUZZ = message logfile table client json record control command folder line stream journal bitcask tree peer resp
 fuzz_message = %D%/f-message.c core/base/message.c
 fuzz_logfile = %D%/f-logfile.c plugins/engine-leveldb/logfile.c core/base/crc32c.c
 fuzz_table = %D%/f-table.c plugins/engine-leveldb/table.c core/base/crc32c.c
@@ -29,7 +29,8 @@ fuzz_tree = %D%/f-tree.c plugins/engine-lmdb/tree.c core/base/errors.c core/base
 fuzz_peer = %D%/f-peer.c $(addprefix core/daemon/peer/,frame.c queue.c resolve.c link.c greet.c peer.c) \
 	$(addprefix core/daemon/,loop.c log.c pool.c) $(addprefix core/base/,amount.c clock.c crc32c.c errors.c nearest.c)
 fuzz_peer_LIBS = $(UV_LIBS)
-FUZZ_CPPFLAGS = -I$(top_srcdir)/core/daemon/journal $(TEST_CPPFLAGS) -I$(top_srcdir)/frontends/cli -I$(top_srcdir)/core/client -DCAIRN_VERSION='"fuzz"' -I$(top_srcdir)/plugins/engine-leveldb -I$(top_srcdir)/plugins/engine-bitcask
+fuzz_resp = %D%/f-resp.c plugins/gateway-resp/reader.c
+FUZZ_CPPFLAGS = -I$(top_srcdir)/core/daemon/journal $(TEST_CPPFLAGS) -I$(top_srcdir)/frontends/cli -I$(top_srcdir)/core/client -DCAIRN_VERSION='"fuzz"' -I$(top_srcdir)/plugins/engine-leveldb -I$(top_srcdir)/plugins/engine-bitcask -I$(top_srcdir)/plugins/gateway-resp
 FUZZ_SECONDS = 60
 
 check_PROGRAMS += %D%/f-message %D%/f-logfile %D%/f-table %D%/f-client %D%/f-command
@@ -92,6 +93,10 @@ TESTS += %D%/f-peer
 t_fuzz_f_peer_SOURCES = %D%/main.c %D%/f-peer.c
 t_fuzz_f_peer_CPPFLAGS = $(FUZZ_CPPFLAGS)
 t_fuzz_f_peer_LDADD = $(DAEMON_LIBS)
+check_PROGRAMS += %D%/f-resp
+TESTS += %D%/f-resp
+t_fuzz_f_resp_SOURCES = %D%/main.c %D%/f-resp.c plugins/gateway-resp/reader.c
+t_fuzz_f_resp_CPPFLAGS = $(FUZZ_CPPFLAGS)
 EXTRA_DIST += %D%/seeds
 
 .PHONY: fuzz fuzz-run

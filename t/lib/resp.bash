@@ -26,6 +26,34 @@ teardown() {
   cairn_cleanup
 }
 
+# face_start [OPTION…]: what speaks the Redis protocol on the socket $face, with the process number $face_pid: a node, or with
+# CAIRN_TEST_RESP=redis redis-server.
+face_start() {
+  if [ "${CAIRN_TEST_RESP:-cairn}" = redis ]; then
+    redis_start face --maxclients 20000 --client-output-buffer-limit "normal 32mb 0 0"
+    face=$redis face_pid=${redis_pids[-1]}
+  else
+    requires_gateway
+    face=$cairn_root/face.sock
+    cairn_node -o volume.engine=memory -o "gateway.resp.listen=unix:$face" "$@"
+    face_pid=$(cairn_pid n1)
+  fi
+}
+
+# The python3 that has the Redis client.
+python_with_redis() {
+  local python
+  for python in python3 /usr/bin/python3; do
+    if "$python" -c 'import redis' 2>/dev/null; then echo "$python" && return; fi
+  done
+  echo python3
+}
+
+requires_gateway() {
+  requires_engine memory
+  [ -z "${CAIRN_PLUGIN_PATH:-}" ] || [ -e "$CAIRN_PLUGIN_PATH/gateway-resp.so" ] || skip "gateway-resp is not part of this build"
+}
+
 requires_redis() {
   requires_program redis-server
   requires_program redis-cli

@@ -12,7 +12,7 @@ AM_TESTS_ENVIRONMENT = \
 	CAIRN_BUILD='$(abs_top_builddir)'; export CAIRN_BUILD; \
 	CAIRN_SOURCE='$(abs_top_srcdir)'; export CAIRN_SOURCE; \
 	CAIRN_PLUGIN_PATH='$(abs_top_builddir)/.libs'; export CAIRN_PLUGIN_PATH; \
-	ASAN_OPTIONS='detect_leaks=1:abort_on_error=0'; export ASAN_OPTIONS; \
+	ASAN_OPTIONS='detect_leaks=1:abort_on_error=0:verify_asan_link_order=0'; export ASAN_OPTIONS; \
 	UBSAN_OPTIONS='print_stacktrace=1'; export UBSAN_OPTIONS; \
 	TSAN_OPTIONS='halt_on_error=1:second_deadlock_stack=1:suppressions=$(abs_top_srcdir)/t/lib/tsan.supp'; export TSAN_OPTIONS;
 TEST_CPPFLAGS = $(DAEMON_CPPFLAGS) -I$(top_srcdir)/t/lib

@@ -65,7 +65,9 @@ flip() { # FILE OFFSET: flip the lowest bit of that byte
   file=$(newest)
   size=$(od -An -v -tx1 -w512 "$file" | grep -n '[1-9a-f]' | tail -n 1 | cut -d: -f1)
   while od -An -v -tx1 -j $((size * 512 - 512)) -N 512 "$file" | grep -q '^ 43 4e 4a 42'; do size=$((size - 1)); done
+  full=$(stat -c %s "$file")
   truncate -s $((size * 512 - 512)) "$file"
+  truncate -s "$full" "$file"
   cairn_start
   grep -E "level=warn .*$file: its end was torn off by a crash: cut at offset [0-9]+, [0-9]+ bytes dropped" "$cairn_root/n1/log"
   [ "$(cairn get a)" = 1 ]

@@ -2,6 +2,8 @@
 
 setup() {
   load lib/cairn.bash
+  load lib/mount.bash
+  requires_program getfattr
   requires_fuse
   cairn_node -o volume.engine=memory
   cairn_mount
@@ -13,9 +15,11 @@ setup() {
   [ "$(cat greeting)" = hello ]
   [ "$(cairn get greeting)" = hello ]
   cairn put app/port 8080
+  seen
   [ "$(cat app/port)" = 8080 ]
   [ "$(stat -c %s app/port)" = 4 ]
   cairn put app/port 90900
+  seen
   [ "$(cat app/port)" = 90900 ]
   [ "$(stat -c %s app/port)" = 5 ]
   rm greeting
@@ -55,6 +59,7 @@ setup() {
   rmdir a/b/c
   [ ! -e a/b/c ]
   cairn put implicit/one 1
+  seen
   [ -d implicit ]
   [ "$(ls implicit)" = one ]
   rm implicit/one
@@ -67,6 +72,7 @@ setup() {
 @test "a listing of many pages has each name once" {
   for i in $(seq 2500); do printf 'put many/k%s %s\n' "$i" "$i"; done | cairn shell >/dev/null
   cairn put many/k1/below x
+  seen
   [ "$(ls -f many | wc -l)" -eq 2502 ]
   [ "$(ls many | sort -u | wc -l)" -eq 2500 ]
   [ -d many/k1 ]
@@ -77,6 +83,7 @@ setup() {
   cairn put a one
   cairn put a-b between
   cairn put a/b two
+  seen
   [ "$(ls)" = $'a\na-b' ]
   [ "$(ls a)" = $'%=\nb' ]
   [ "$(cat a/%=)" = one ]
@@ -92,11 +99,13 @@ setup() {
 @test "names that are no file names can be seen, read and removed" {
   cairn put 'x//y' empty
   cairn put 'x/../z' dots
+  seen
   [ "$(ls x)" = $'%2e%2e\n%_' ]
   [ "$(cat x/%_/y)" = empty ]
   [ "$(cat x/%2e%2e/z)" = dots ]
   long=$(printf '%0300d' 7)
   cairn put "long/$long" deep
+  seen
   name=$(ls long)
   [[ "$name" == %@* ]]
   [ "$(cat "long/$name")" = deep ]
@@ -122,9 +131,11 @@ setup() {
   chmod 1770 d
   [ "$(stat -c %a d)" = 1770 ]
   cairn put implicit/k v
+  seen
   chmod 755 implicit
   [ "$(stat -c %a implicit)" = 755 ]
   cairn put plain v
+  seen
   [ "$(stat -c %a plain)" = 600 ]
   [ "$(stat -c %y plain)" != "$(stat -c %y g)" ]
 }

@@ -2,6 +2,8 @@
 
 setup() {
   load lib/cairn.bash
+  load lib/mount.bash
+  requires_program getfattr
   requires_fuse
   cairn_node -o volume.engine=memory
   cairn_mount
@@ -13,17 +15,21 @@ setup() {
 @test "what one mount closes, the other opens" {
   for i in 1 2 3 4 5; do
     echo "$i" >f
+    if [ "$i" = 1 ]; then seen "$other"; fi
     [ "$(cat "$other/f")" = "$i" ]
     [ "$(stat -c %s "$other/f")" = 2 ]
     echo "back $i" >"$other/f"
     [ "$(cat f)" = "back $i" ]
   done
   mkdir d
+  seen "$other"
   [ -d "$other/d" ]
   mv "$other/d" "$other/e"
+  seen
   [ ! -e d ]
   [ -d e ]
   rm "$other/f"
+  seen
   [ ! -e f ]
 }
 
@@ -56,7 +62,7 @@ setup() {
   read -r line <&7
   [ "$line" = one ]
   echo two >>"$other/log"
-  stat log >/dev/null
+  seen
   read -r line <&7
   [ "$line" = two ]
   exec 7<&-
@@ -69,12 +75,15 @@ setup() {
     [ ! -e "$other/k" ]
     echo 3
   } >k
+  seen "$other"
   [ "$(cat "$other/k")" = $'1\n2\n3' ]
   sh -c 'sh -c "echo a"; /bin/echo b; sh -c "echo c"' >k
   [ "$(cat "$other/k")" = $'a\nb\nc' ]
   : >k
+  seen "$other"
   [ "$(stat -c %s "$other/k")" = 0 ]
   touch new
+  seen "$other"
   [ -e "$other/new" ]
 }
 
@@ -130,6 +139,7 @@ setup() {
   [ "$(stat -c '%a %Y' copy/x)" = "711 $(stat -c %Y "$cairn_root/tree/x")" ]
   mkdir untarred
   tar cf - -C "$cairn_root" tree | tar xf - -C untarred
+  seen "$other"
   diff -r "$cairn_root/tree" "$other/untarred/tree"
   [ "$(stat -c %Y untarred/tree/x/y)" = "$(stat -c %Y "$cairn_root/tree/x/y")" ]
   rm -r copy untarred
@@ -140,10 +150,12 @@ setup() {
   printf 'b\na\n' >f
   sed -i s/b/c/ f
   sort -o f f
+  seen "$other"
   [ "$(cat "$other/f")" = $'a\nc' ]
   echo d | tee -a f >/dev/null
   [ "$(tail -n 1 "$other/f")" = d ]
   install -m 640 f g
+  seen "$other"
   [ "$(stat -c %a "$other/g")" = 640 ]
   requires_program vim
   vim -u NONE -i NONE -es -c '%s/a/vim/' -c wq f </dev/null

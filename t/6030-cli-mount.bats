@@ -3,6 +3,8 @@
 
 setup() {
   load lib/cairn.bash
+  load lib/mount.bash
+  requires_program getfattr
   requires_fuse
   cairn_node -o volume.engine=memory
 }
@@ -49,6 +51,7 @@ setup() {
   [ "$status" -eq 2 ]
   [[ "$output" == *"lies on a mount of $CAIRN_SERVER, not of $other"* ]] || { echo "$output"; false; }
   CAIRN_SERVER=$other cairn del "$CAIRN_MOUNT/precious"
+  seen "$CAIRN_MOUNT"
   [ ! -e "$CAIRN_MOUNT/precious" ]
   [ "$(cairn -s "$other" get precious)" = 2 ]
 }

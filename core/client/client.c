@@ -133,6 +133,14 @@ const char *cairn_server(const struct cairn *c)
 	return c->connection.state == CONNECTION_UP ? c->servers[c->server].name : NULL;
 }
 
+struct cairn_slice cairn_identity(const struct cairn *c)
+{
+	struct cairn_slice body = { 0 };
+
+	cairn_field_find(cairn_msg_slice(&c->name), CAIRN_F_CLIENT, &body);
+	return body;
+}
+
 const char *cairn_version(void)
 {
 	return CAIRN_VERSION;

@@ -56,6 +56,7 @@ void op_ping(struct call *c)
 	cairn_msg_text(&c->answer, CAIRN_F_RELEASE, PACKAGE_VERSION);
 	cairn_msg_u64(&c->answer, CAIRN_F_PROTOCOL, 1);
 	cairn_msg_u64(&c->answer, CAIRN_F_APPLIED, facts.position.index);
+	cairn_msg_u64(&c->answer, CAIRN_F_REVISION, facts.revision);
 	call_done(c);
 }
 

@@ -381,6 +381,9 @@ void op_watch(struct call *c)
 	if (w->next)
 		w->next->at = &w->next;
 	w->hub->all = w;
+	if (cairn_field_u64(c->fields, CAIRN_F_BEAT_MS, 0) &&
+	    !watch_beat(w, cairn_field_u64(c->fields, CAIRN_F_BEAT_MS, 0)))
+		cairn_fail(&c->error, CAIRN_E_INTERNAL, "out of memory");
 	c->priv = w;
 	c->resume = on_resume;
 	c->cancel = on_cancel;

@@ -12,6 +12,7 @@
 #include "banned.h"
 
 #define TICK_MS 1000          /* between progress messages, and between looks at those that lag */
+#define BEAT_LEAST_MS 50      /* between two of the messages that one watch asks for */
 #define STUCK_NS 60000000000u /* without taking anything of the content */
 #define CHANGES 2048          /* of the feed in one turn of the loop */
 #define LOCAL(type, member, p) ((type *)((char *)(p)-offsetof(type, member)))
@@ -223,6 +224,9 @@ void watch_finish(struct watch *w, const struct cairn_error *error)
 	struct call *c = w->call;
 	uint64_t revision = resume_revision(w);
 
+	if (w->beat)
+		h->beats--;
+	loop_timer_free(w->beat);
 	unlist_live(w);
 	*w->at = w->next;
 	if (w->next)
@@ -279,6 +283,19 @@ static void end_all(struct watches *h, const struct cairn_error *why)
 	watches_put(h);
 }
 
+/* Tell W, which is live, that it was told everything. */
+static void tell_progress(struct watch *w)
+{
+	struct watches *h = w->hub;
+
+	if (watch_progress(w, h->revision))
+		return;
+	w->from.revision = resume_revision(w);
+	unlist_live(w);
+	w->phase = PHASE_FEED;
+	w->place = h->at;
+}
+
 /* Tell the live watches what is new. */
 static void dispatch(struct watches *h)
 {
@@ -304,6 +321,9 @@ static void dispatch(struct watches *h)
 	}
 	if (there == 0)
 		h->revision = facts.revision;
+	for (struct watch *w = h->all; w && h->beats; w = w->next)
+		if (w->phase == PHASE_LIVE && w->beat && w->told < h->revision)
+			tell_progress(w);
 	for (struct watch *w = h->all, *next; w && there < 0; w = next) {
 		next = w->next;
 		if (w->phase == PHASE_LIVE)
@@ -342,6 +362,25 @@ static bool is_stuck(const struct watch *w)
 	return w->pinned && !w->busy && clock_boot_ns() - w->since_ns > STUCK_NS;
 }
 
+static void on_beat(void *arg)
+{
+	struct watch *w = arg;
+
+	if (w->phase == PHASE_LIVE)
+		tell_progress(w);
+	loop_timer_set(w->beat, w->beat_ms);
+}
+
+bool watch_beat(struct watch *w, uint64_t beat_ms)
+{
+	w->beat_ms = beat_ms < BEAT_LEAST_MS ? BEAT_LEAST_MS : beat_ms;
+	if (loop_timer_new(w->hub->loop, on_beat, w, &w->beat) < 0)
+		return false;
+	loop_timer_set(w->beat, w->beat_ms);
+	w->hub->beats++;
+	return true;
+}
+
 static void on_tick(void *arg)
 {
 	struct watches *h = arg;
@@ -359,13 +398,8 @@ static void on_tick(void *arg)
 		}
 		if (there < 0 || is_stuck(w))
 			watch_cut(w);
-		else if (w->phase == PHASE_LIVE && w->progress && w->told < h->revision &&
-			 !watch_progress(w, h->revision)) {
-			w->from.revision = resume_revision(w);
-			unlist_live(w);
-			w->phase = PHASE_FEED;
-			w->place = h->at;
-		}
+		else if (w->phase == PHASE_LIVE && w->progress && w->told < h->revision)
+			tell_progress(w);
 	}
 	if (h->uses > 1)
 		loop_timer_set(h->tick, TICK_MS);

@@ -25,6 +25,7 @@ struct watches {
 	struct watch **slots; /* live ones by what they watch */
 	size_t slot_count, live;
 	struct feed_place at; /* where the reader is, while there are live ones */
+	unsigned beats;       /* watches that want to be told soon how far that is */
 	uint64_t revision;    /* up to which they have been told everything */
 	struct loop_timer *tick;
 	struct loop_task task;
@@ -56,9 +57,11 @@ struct watch {
 	struct change_cursor from; /* what was not sent yet */
 	struct feed_place place;   /* the same in the feed */
 	uint64_t told;             /* newest revision in a progress message */
-	struct buffer out;         /* events to be sent, each a length and that many bytes of fields, */
-	size_t sent;               /* from here on */
-	bool last;                 /* there is no page behind it */
+	struct loop_timer *beat;   /* when it is to be told that it lives; NULL: never */
+	uint64_t beat_ms;
+	struct buffer out; /* events to be sent, each a length and that many bytes of fields, */
+	size_t sent;       /* from here on */
+	bool last;         /* there is no page behind it */
 };
 
 /* The hub of C's volume, used once more; NULL without memory. And let go of it. */
@@ -75,6 +78,8 @@ bool watch_concerns(const struct watch *w, const struct store_event *e);
 bool watch_progress(struct watch *w, uint64_t revision);
 /* W has read the feed up to REVISION, which was its end: from now on the hub tells it. */
 void watch_go_live(struct watch *w, uint64_t revision);
+/* Begin to tell W every BEAT_MS that it lives. False where there is no memory. */
+bool watch_beat(struct watch *w, uint64_t beat_ms);
 /* The connection is full: W goes on later, from behind the change of REVISION that RUN gave last. */
 void watch_lag(struct watch *w, const struct feed_run *run, uint64_t revision);
 /* W is over and freed: with *ERROR, or well (NULL); for the reason WHY, to be begun again; because its reader

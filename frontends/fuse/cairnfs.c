@@ -78,6 +78,7 @@ static const struct fuse_lowlevel_ops operations = {
 	.fallocate = op_fallocate,
 	.opendir = op_opendir,
 	.readdir = op_readdir,
+	.readdirplus = op_readdirplus,
 	.releasedir = op_releasedir,
 	.fsyncdir = op_fsyncdir,
 	.statfs = op_statfs,
@@ -103,6 +104,12 @@ static void take_requests(struct mount *m, struct fuse_buf *buf)
 	}
 }
 
+/* The shorter of two times; negative: for ever. */
+static int sooner(int a, int b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 /* Serve until unmounted or told to end. */
 static void serve(struct mount *m, int signals)
 {
@@ -112,21 +119,45 @@ static void serve(struct mount *m, int signals)
 		{ .fd = cairn_fd(m->cairn), .events = POLLIN },
 		{ .fd = signals, .events = POLLIN },
 	};
+	int wait_ms;
 
 	while (!fuse_session_exited(m->session)) {
 		cairn_dispatch(m->cairn, 0);
 		tasks_run(m);
-		if (cairn_pending(m->cairn) > 0)
+		if (m->asked)
 			cairn_dispatch(m->cairn, 0);
-		if (m->runnable)
+		m->asked = false;
+		wait_ms = sooner(cache_tick(m), tasks_expire(m));
+		if (m->runnable || m->asked)
 			continue;
-		if (poll(fds, 3, tasks_expire(m)) < 0 && errno != EINTR)
+		if (poll(fds, 3, m->paused ? 1 : wait_ms) < 0 && errno != EINTR)
 			break;
+		tasks_wake(m);
 		if (fds[0].revents)
 			take_requests(m, &buf);
 		if (fds[2].revents & POLLIN)
 			fuse_session_exit(m->session);
 	}
+	free(buf.mem);
+}
+
+/* Answer what the threads that tell the kernel wait for, as long as that may take. */
+static void quiet(struct mount *m)
+{
+	uint64_t end = clock_boot_ns() + m->options.timeout_s * 1000000000;
+	struct fuse_buf buf = { 0 };
+
+	cache_end(m);
+	while (!notifier_idle(m->notifier) && clock_boot_ns() < end) {
+		struct pollfd fd = { .fd = fuse_session_fd(m->session), .events = POLLIN };
+
+		fuse_session_reset(m->session);
+		if (poll(&fd, 1, 10) > 0)
+			take_requests(m, &buf);
+		for (struct task *t = m->tasks; t; t = t->next)
+			task_error(t, EIO);
+	}
+	fuse_session_exit(m->session);
 	free(buf.mem);
 }
 
@@ -140,7 +171,8 @@ static void drain(struct mount *m)
 		if (n->opens > 0)
 			task_start_silent(m, n, do_save);
 	}
-	while ((m->runnable || cairn_pending(m->cairn) > 0) && clock_boot_ns() < end) {
+	while ((m->runnable || m->paused || cairn_pending(m->cairn) > 0) && clock_boot_ns() < end) {
+		tasks_wake(m);
 		tasks_run(m);
 		cairn_dispatch(m->cairn, 100);
 	}
@@ -228,16 +260,21 @@ static enum cairn_code run(struct mount *m, struct cairn_error *e)
 	m->start_ns = clock_wall_ns();
 	if (signals < 0 || nodes_open(&m->nodes) < 0)
 		return cairn_fail(e, CAIRN_E_INTERNAL, "no memory");
+	m->nodes.prefix = m->options.prefix;
 	m->nodes.root->facts.time_ns = m->start_ns;
 	code = cairn_open(&m->cairn, &options, e);
 	if (!code)
 		code = try_server(m, e);
 	if (!code)
 		code = mount_it(m, e);
+	if (!code && notifier_open(&m->notifier, m->session) < 0)
+		code = cairn_fail(e, CAIRN_E_INTERNAL, "no threads");
 	if (!code) {
 		serve(m, signals);
+		quiet(m);
 		fuse_session_unmount(m->session);
 		drain(m);
+		notifier_close(m->notifier);
 	}
 	if (m->session)
 		fuse_session_destroy(m->session);

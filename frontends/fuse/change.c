@@ -76,13 +76,13 @@ static int explain(struct task *t, struct cairn_slice part)
 		return r;
 	if (f.value.there || f.folder.there)
 		return EEXIST;
-	r = refresh(t, t->node);
+	r = refresh_now(t, t->node);
 	return r == ESTALE ? ENOENT : r ? r : EAGAIN;
 }
 
 /* The node for what was made. */
 static int made(struct task *t, struct cairn_slice part, struct facts *f, const struct outcome *o,
-		struct node **out)
+		uint64_t as_of, struct node **out)
 {
 	struct nodes *nodes = &t->m->nodes;
 	struct node *n = node_find(nodes, t->node, part, false);
@@ -98,10 +98,14 @@ static int made(struct task *t, struct cairn_slice part, struct facts *f, const 
 		f->revision = o->revision;
 		f->file_id = o->file_id;
 		facts_move(&n->facts, f);
+		n->same_from = o->revision;
 		n->ino = o->file_id;
+		if (!node_is_folder(n)) /* the time of its newest name is the server's */
+			cache_know(t->m, n, as_of);
 		task_hold(t, n);
 		node_drop(nodes, n);
 	}
+	cache_name_changed(t, t->node, part, false);
 	*out = task_hold(t, n);
 	return 0;
 }
@@ -111,6 +115,7 @@ int make(struct task *t, struct facts *f, struct cairn_slice value, bool open, s
 	struct cairn_slice part;
 	struct outcome o = { 0 };
 	enum cairn_code code = CAIRN_OK;
+	uint64_t as_of;
 	MSG msg = { 0 };
 	bool self;
 	int r = part_of(t, t->node, &t->part, true, &part, &self);
@@ -122,10 +127,11 @@ int make(struct task *t, struct facts *f, struct cairn_slice value, bool open, s
 		r = -make_message(t->m, &msg, t->node, part, f, value, open);
 		if (r)
 			break;
+		as_of = t->m->cache.sequence;
 		code = txn(t, &msg, &o);
 		r = code == CAIRN_E_CONFLICT ? explain(t, part) : ask_errno(code);
 		if (!r)
-			return made(t, part, f, &o, out);
+			return made(t, part, f, &o, as_of, out);
 	}
 	return r == EAGAIN ? ENOENT : r;
 }
@@ -251,6 +257,8 @@ static void do_unlink(struct task *t)
 	}
 	if (n && (!r || r == ENOENT))
 		node_detach(&t->m->nodes, n, !r);
+	if (!r)
+		cache_name_changed(t, t->node, part, self);
 	if (n)
 		lock_give(t->m, &n->lock);
 	task_error(t, r);
@@ -295,6 +303,8 @@ static void do_rmdir(struct task *t)
 	}
 	if (n && !r)
 		node_detach(&t->m->nodes, n, true);
+	if (!r)
+		cache_name_changed(t, t->node, part, false);
 	task_error(t, r);
 }
 
@@ -340,15 +350,17 @@ int set_attributes(struct task *t, struct node *n, const struct cairn_msg *attri
 	cairn_msg_close(&msg, op);
 	code = txn(t, &msg, &o);
 	if (code == CAIRN_E_CONFLICT) {
-		r = refresh(t, n);
+		r = refresh_now(t, n);
 		return r ? r : EAGAIN;
 	}
 	if (code)
 		return code == CAIRN_E_TOO_LARGE ? ENOSPC : ask_errno(code);
 	n->cached = n->cached == n->facts.revision ? o.revision : 0;
 	n->facts.revision = o.revision;
-	if (marker)
+	if (marker) {
 		n->facts.file_id = o.file_id;
+		n->generation = 0;
+	}
 	return 0;
 }
 
@@ -459,15 +471,16 @@ static int set_rest(struct task *t, struct node *n)
 static void do_setattr(struct task *t)
 {
 	struct node *n = t->node;
-	int r = 0;
+	int r = !t->has_fi && cache_just_lost(n) ? ESTALE : 0;
 
 	lock_take(t, &n->lock);
-	if (t->to_set & FUSE_SET_ATTR_SIZE)
+	if (!r && t->to_set & FUSE_SET_ATTR_SIZE)
 		r = set_size(t, n);
 	if (!r && t->to_set & ~FUSE_SET_ATTR_SIZE)
 		r = set_rest(t, n);
 	lock_give(t->m, &n->lock);
-	if (n->opens == 0 && n->loaded) /* also what could not be committed: its caller hears of it */
+	if (!n->opens && !n->opening &&
+	    n->loaded) /* also what could not be committed: its caller hears of it */
 		unload(t->m, n);
 	if (r)
 		task_error(t, r);

@@ -302,7 +302,7 @@ static int meet(struct task *t, struct node *n)
 		if (n->facts.file_id && !n->content.whole)
 			return ESTALE; /* what it changes is gone */
 		if (!n->facts.file_id) {
-			r = refresh(t, n->parent);
+			r = refresh_now(t, n->parent);
 			return r == ESTALE ? ENOENT : r;
 		}
 		n->facts.file_id = 0; /* a new file, then */
@@ -319,7 +319,8 @@ static int meet(struct task *t, struct node *n)
 /* One try. EAGAIN: the value has changed meanwhile. */
 static int commit_once(struct task *t, struct node *n)
 {
-	uint64_t changes = n->content.changes;
+	bool fresh = !n->facts.file_id, known = fresh || node_known(t->m, n);
+	uint64_t changes = n->content.changes, as_of = t->m->cache.sequence;
 	size_t len = n->content.len;
 	unsigned char *copy = malloc(len ? len : 1);
 	struct outcome o = { 0 };
@@ -345,10 +346,15 @@ static int commit_once(struct task *t, struct node *n)
 	n->facts.revision = o.revision;
 	n->facts.file_id = o.file_id;
 	n->facts.size = len;
+	n->same_from = o.revision;
 	n->cached = n->cached ? o.revision : 0;
 	if (n->content.changes == changes)
 		content_clean(&n->content);
 	node_mark(&t->m->nodes, n, n->content.dirty);
+	if (known)
+		cache_know(t->m, n, as_of);
+	if (fresh && n->parent)
+		cache_folder_changed(t->m, n->parent, false);
 	return 0;
 }
 

@@ -13,7 +13,7 @@
 #include "mount.h"
 #include "banned.h"
 
-#define KEEP_MAX (1u << 20) /* values up to here are read whole when they are opened */
+#define SHORT_MAX (64u << 10) /* values up to here are read when they are opened */
 
 static struct handle *handle_of(const struct fuse_file_info *fi)
 {
@@ -39,30 +39,30 @@ static pid_t process_of(pid_t pid)
 	return tgid;
 }
 
-/* Give T's caller a handle of N. NULL without memory. */
-static struct handle *handle_new(struct task *t, struct node *n)
+/* Give the caller of FI, a thread PID, a handle of N. NULL without memory. */
+static struct handle *handle_new(struct node *n, struct fuse_file_info *fi, pid_t pid)
 {
 	struct handle *h = calloc(1, sizeof(*h));
-	int access = t->fi.flags & O_ACCMODE;
+	int access = fi->flags & O_ACCMODE;
 
 	if (!h)
 		return NULL;
 	h->node = node_hold(n);
-	h->made = n->content.dirty && (t->fi.flags & O_TRUNC || (!n->facts.file_id && n->opens == 0));
+	h->made = n->content.dirty && (fi->flags & O_TRUNC || (!n->facts.file_id && n->opens == 0));
 	h->writes = access != O_RDONLY || h->made;
 	h->wrote = h->made && access == O_RDONLY; /* nothing more will come */
-	h->appends = h->writes && t->fi.flags & O_APPEND;
+	h->appends = h->writes && fi->flags & O_APPEND;
 	h->revision = n->facts.revision;
 	if (h->writes) {
-		h->pid = t->pid;
-		h->tgid = process_of(t->pid);
+		h->pid = pid;
+		h->tgid = process_of(pid);
 	}
 	n->opens++;
 	n->writers += h->writes;
-	t->fi.fh = (uintptr_t)h;
-	t->fi.direct_io = h->appends;
-	t->fi.noflush = !h->writes;
-	t->fi.keep_cache = n->cached && n->cached == n->facts.revision;
+	fi->fh = (uintptr_t)h;
+	fi->direct_io = h->appends;
+	fi->noflush = !h->writes;
+	fi->keep_cache = n->cached && n->cached == n->facts.revision;
 	n->cached = h->appends ? 0 : n->facts.revision;
 	return h;
 }
@@ -72,13 +72,81 @@ static void handle_free(struct mount *m, struct handle *h)
 	struct node *n = h->node;
 
 	n->writers -= h->writes;
-	if (--n->opens == 0) {
+	if (--n->opens == 0 && !n->opening) {
 		unload(m, n);
 		if (!n->facts.file_id && !node_is_folder(n)) /* the store has never seen it */
 			node_detach(&m->nodes, n, true);
 	}
 	node_drop(&m->nodes, n);
 	free(h);
+}
+
+static bool take_range(void *out, struct cairn_slice fields)
+{
+	struct cairn_slice value;
+
+	return !cairn_field_find(fields, CAIRN_F_VALUE, &value) || content_load(out, value) == 0;
+}
+
+/* A short value. */
+struct whole {
+	uint64_t revision, size;
+	struct content content;
+};
+
+static bool take_whole(void *out, struct cairn_slice fields)
+{
+	struct whole *w = out;
+
+	w->revision = cairn_field_u64(fields, CAIRN_F_REVISION, 0);
+	w->size = cairn_field_u64(fields, CAIRN_F_SIZE, 0);
+	return take_range(&w->content, fields);
+}
+
+/*
+ * N is opened by the first one and the kernel has no bytes of it: ask for its bytes, which also says whether
+ * its facts are still right. 0 or an errno.
+ */
+static int look_whole(struct task *t, struct node *n)
+{
+	uint64_t as_of = t->m->cache.sequence;
+	struct whole w = { 0 };
+	MSG msg = { 0 };
+	struct key key;
+	enum cairn_code code;
+	int r = -node_key(n, t->m->options.prefix, &key);
+
+	if (r)
+		return r;
+	msg_begin(t->m, &msg, CAIRN_OP_GET);
+	cairn_msg_bytes(&msg, CAIRN_F_KEY, key_slice(&key));
+	cairn_msg_u64(&msg, CAIRN_F_OFFSET, 0);
+	cairn_msg_u64(&msg, CAIRN_F_LENGTH, SHORT_MAX);
+	code = ask(t, &msg, take_whole, &w);
+	if (code || w.revision != n->facts.revision) {
+		r = code && code != CAIRN_E_NOT_FOUND ? ask_errno(code) : refresh_now(t, n);
+	} else if (!n->listed && !n->busy && !n->loaded) {
+		cache_know(t->m, n, as_of);
+		r = w.content.len == w.size ? adopt(t->m, n, &w.content) : 0;
+	}
+	content_free(&w.content);
+	return r;
+}
+
+/* Bring N up to date before somebody opens it without emptying it. 0 or an errno. */
+static int look_again(struct task *t, struct node *n)
+{
+	bool ask_now = t->m->options.consistency != CONSISTENCY_LOCAL || !node_known(t->m, n);
+	int r = 0;
+
+	if (n->listed || n->busy || n->content.dirty)
+		return 0;
+	if (!n->opens && n->opening == 1 && !n->loaded && n->cached != n->facts.revision &&
+	    n->facts.size <= SHORT_MAX)
+		r = look_whole(t, n);
+	else if (ask_now)
+		r = refresh_now(t, n);
+	return r;
 }
 
 /* What an open needs in memory. 0 or an errno. */
@@ -88,8 +156,10 @@ static int prepare(struct task *t, struct node *n)
 
 	if (n->facts.kind != CAIRN_KIND_VALUE)
 		return EINVAL;
+	if (cache_just_lost(n))
+		return ESTALE;
 	if (!n->parent) /* opened by way of /proc: what there is in memory */
-		return n->loaded ? 0 : ESTALE;
+		return n->loaded || n->was ? 0 : ESTALE;
 	if (flags & O_TRUNC) {
 		if (!n->loaded) {
 			struct content empty = { 0 };
@@ -104,35 +174,59 @@ static int prepare(struct task *t, struct node *n)
 	}
 	if (access == O_WRONLY && flags & O_APPEND)
 		return 0;
-	if (access == O_RDONLY && !n->loaded && n->facts.size > KEEP_MAX)
-		return 0;
-	return load(t, n);
+	r = look_again(t, n);
+	return r || access == O_RDONLY ? r : load(t, n);
+}
+
+static void reply_open(fuse_req_t req, struct node *n, struct fuse_file_info *fi)
+{
+	struct mount *m = fuse_req_userdata(req);
+	struct handle *h = handle_new(n, fi, fuse_req_ctx(req)->pid);
+
+	if (!h)
+		fuse_reply_err(req, ENOMEM);
+	else if (fuse_reply_open(req, fi) < 0)
+		handle_free(m, h);
 }
 
 static void do_open(struct task *t)
 {
 	struct node *n = t->node;
-	struct handle *h;
 	int r;
 
-	n->opens++; /* so that its bytes stay while we wait */
+	n->opening++;
 	r = prepare(t, n);
-	n->opens--;
-	h = r || !t->req ? NULL : handle_new(t, n);
-	if (!h) {
-		if (n->opens == 0)
-			unload(t->m, n);
-		task_error(t, r ? r : ENOMEM);
-		return;
+	n->opening--;
+	if (!r && n->told && n->told_revision != n->facts.revision && !n->content.dirty) {
+		notify_now(t->m->notifier, n->id); /* else it reads as far as the file went then */
+		n->told = false;
 	}
-	if (fuse_reply_open(t->req, &t->fi) < 0)
-		handle_free(t->m, h);
-	t->req = NULL;
+	if (!r && t->req) {
+		reply_open(t->req, n, &t->fi);
+		t->req = NULL;
+	}
+	if (!n->opens && !n->opening)
+		unload(t->m, n);
+	task_error(t, r);
+}
+
+/* Whether N can be opened to be read without asking anybody: the kernel has its bytes. */
+static bool is_at_hand(const struct mount *m, const struct node *n, int flags)
+{
+	return m->options.consistency == CONSISTENCY_LOCAL && node_known(m, n) && n->parent &&
+		!(flags & (O_ACCMODE | O_TRUNC)) && n->cached == n->facts.revision &&
+		n->facts.kind == CAIRN_KIND_VALUE;
 }
 
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	task_run(req, ino, fi, do_open);
+	struct mount *m = fuse_req_userdata(req);
+	struct node *n = node_get(&m->nodes, ino);
+
+	if (n && is_at_hand(m, n, fi->flags))
+		reply_open(req, n, fi);
+	else
+		task_run(req, ino, fi, do_open);
 }
 
 /* A new file that exists here only until it is committed. 0 and *OUT (held), or an errno. */
@@ -164,7 +258,7 @@ static int make_later(struct task *t, struct facts *f, struct cairn_slice part, 
 
 static void do_create(struct task *t)
 {
-	struct fuse_entry_param e = { .generation = 1, .attr_timeout = ATTRIBUTES_S };
+	struct fuse_entry_param e;
 	struct facts f = { 0 };
 	struct cairn_slice part;
 	struct node *n = NULL;
@@ -186,16 +280,15 @@ static void do_create(struct task *t)
 		r = adopt(t->m, n, &empty);
 		n->content.whole = true; /* nobody else's bytes are in it yet */
 	}
-	h = r || !t->req ? NULL : handle_new(t, n);
+	h = r || !t->req ? NULL : handle_new(n, &t->fi, t->pid);
 	if (!h) {
-		if (n && n->opens == 0)
+		if (n && !n->opens && !n->opening)
 			unload(t->m, n);
 		task_error(t, r ? r : ENOMEM);
 		return;
 	}
 	h->created = n->unwritten = t->fi.flags & O_EXCL;
-	e.ino = n->id;
-	node_stat(t->m, n, &e.attr);
+	entry_fill(t->m, n, &e);
 	n->lookups++;
 	if (fuse_reply_create(t->req, &e, &t->fi) < 0) {
 		n->lookups--;
@@ -223,37 +316,51 @@ static void reply_bytes(fuse_req_t req, const struct content *c, size_t size, of
 	fuse_reply_buf(req, (const char *)c->data + from, size < c->len - from ? size : c->len - from);
 }
 
-static bool take_range(void *out, struct cairn_slice fields)
+/* Ask for SIZE bytes at OFF of the key, as of the revision that H opened. 0 or an errno. */
+static int read_range(struct task *t, const struct handle *h, const struct key *key, bool past,
+		      struct content *c)
 {
-	struct cairn_slice value;
+	const struct node *n = h->node;
+	uint64_t revision = n->parent && h->revision >= n->same_from ? n->facts.revision : h->revision;
+	enum cairn_code code = CAIRN_OK;
+	MSG msg = { 0 };
 
-	return !cairn_field_find(fields, CAIRN_F_VALUE, &value) || content_load(out, value) == 0;
+	while (!code && c->len < t->size) {
+		size_t before = c->len, rest = t->size - c->len;
+
+		msg_begin(t->m, &msg, CAIRN_OP_GET);
+		cairn_msg_bytes(&msg, CAIRN_F_KEY, key_slice(key));
+		cairn_msg_u64(&msg, past ? CAIRN_F_AT : CAIRN_F_REVISION, past ? h->revision : revision);
+		cairn_msg_u64(&msg, CAIRN_F_OFFSET, (uint64_t)t->off + c->len);
+		cairn_msg_u64(&msg, CAIRN_F_LENGTH, rest < CAIRN_PAYLOAD_MAX ? rest : CAIRN_PAYLOAD_MAX);
+		code = ask(t, &msg, take_range, c);
+		if (c->len == before)
+			break;
+	}
+	return code == CAIRN_E_NOT_FOUND ? ESTALE : ask_errno(code);
 }
 
-/* Read from a value that is not in memory. */
+/* Read from a value that is not in memory: as it is, and where somebody has replaced it meanwhile out of the
+ * history. */
 static void do_read(struct task *t)
 {
 	struct handle *h = handle_of(&t->fi);
 	struct content c = { 0 };
-	enum cairn_code code = CAIRN_OK;
-	MSG msg = { 0 };
 	struct key key;
-	int r = -node_key(t->node, t->m->options.prefix, &key);
+	int r = 0;
 
-	while (!r && !code && c.len < t->size) {
-		size_t before = c.len, rest = t->size - c.len;
-
-		msg_begin(t->m, &msg, CAIRN_OP_GET);
-		cairn_msg_bytes(&msg, CAIRN_F_KEY, key_slice(&key));
-		cairn_msg_u64(&msg, CAIRN_F_REVISION, h->revision);
-		cairn_msg_u64(&msg, CAIRN_F_OFFSET, (uint64_t)t->off + c.len);
-		cairn_msg_u64(&msg, CAIRN_F_LENGTH, rest < CAIRN_PAYLOAD_MAX ? rest : CAIRN_PAYLOAD_MAX);
-		code = ask(t, &msg, take_range, &c);
-		if (c.len == before)
-			break;
-	}
+	if (h->node->parent)
+		r = -node_key(h->node, t->m->options.prefix, &key);
+	else if (h->node->was)
+		key = *h->node->was;
+	else
+		r = ESTALE;
 	if (!r)
-		r = code == CAIRN_E_NOT_FOUND ? ESTALE : ask_errno(code);
+		r = read_range(t, h, &key, !h->node->parent, &c);
+	if (r == ESTALE && h->node->parent) {
+		c.len = 0;
+		r = read_range(t, h, &key, true, &c);
+	}
 	if (!r && t->req) {
 		reply_bytes(t->req, &c, t->size, 0);
 		t->req = NULL;

@@ -17,8 +17,9 @@ struct entry {
 	uint32_t at; /* of its part in the arena */
 	uint16_t len;
 	uint8_t kind;
-	bool hidden; /* a value whose folder is listed */
-	bool self;   /* "%=": the folder's own value */
+	uint32_t row, row_len; /* in listing.rows, where that has it */
+	bool hidden;           /* a value whose folder is listed */
+	bool self;             /* "%=": the folder's own value */
 };
 
 struct listing {
@@ -30,6 +31,9 @@ struct listing {
 	size_t chain[CHAIN_MAX]; /* values that are the beginning of the last name, shortest first */
 	unsigned links;
 	struct cairn_msg cursor; /* the CURSOR field of the next page; empty at first */
+	struct cairn_msg rows;   /* those of the page that came last, for the entries from ROWS_FROM on */
+	size_t rows_from;
+	uint64_t as_of, rows_as_of; /* cache.sequence when it was begun, when that page was asked for */
 	bool started, ended;
 	struct lock lock;
 	size_t prefix; /* bytes of the folder's key */
@@ -43,7 +47,7 @@ static struct listing *listing_of(const struct fuse_file_info *fi)
 static void listing_clear(struct listing *l)
 {
 	l->count = l->used = l->links = 0;
-	l->cursor.len = 0;
+	l->cursor.len = l->rows.len = 0;
 	l->started = l->ended = false;
 }
 
@@ -74,8 +78,9 @@ static bool add(struct listing *l, struct cairn_slice part, uint64_t ino, unsign
 	}
 	if (part.len)
 		memcpy(l->arena + l->used, part.data, part.len);
-	l->entries[l->count++] =
-		(struct entry){ ino, (uint32_t)l->used, (uint16_t)part.len, (uint8_t)kind, false, false };
+	l->entries[l->count++] = (struct entry){
+		.ino = ino, .at = (uint32_t)l->used, .len = (uint16_t)part.len, .kind = (uint8_t)kind
+	};
 	l->used += part.len;
 	return true;
 }
@@ -98,6 +103,13 @@ static bool add_row(struct listing *l, struct cairn_slice row)
 		l->entries[l->chain[--l->links]].hidden = true;
 	good = facts_take(&f, row) && add(l, part, f.file_id, folder ? CAIRN_KIND_DIRECTORY : f.kind);
 	facts_free(&f);
+	if (good) {
+		struct entry *e = &l->entries[l->count - 1];
+
+		e->row = (uint32_t)l->rows.len;
+		e->row_len = (uint32_t)row.len;
+		cairn_msg_fields(&l->rows, row);
+	}
 	if (good && !folder && l->links < CHAIN_MAX)
 		l->chain[l->links++] = l->count - 1;
 	return good;
@@ -153,7 +165,11 @@ static int next_page(struct task *t, struct listing *l)
 	cairn_msg_u64(&msg, CAIRN_F_LIMIT, PAGE_ROWS);
 	cairn_msg_bool(&msg, CAIRN_F_META_ONLY, true);
 	cairn_msg_fields(&msg, cairn_msg_slice(&l->cursor));
-	l->cursor.len = 0;
+	l->cursor.len = l->rows.len = 0;
+	l->rows_from = l->count;
+	l->rows_as_of = t->m->cache.sequence;
+	if (!l->started)
+		l->as_of = l->rows_as_of;
 	ask_send(t, &page, &msg, take_rows, l);
 	if (!l->started && key.len > 1) { /* the value of the same name */
 		msg_begin(t->m, &msg, CAIRN_OP_GET);
@@ -173,8 +189,11 @@ static int next_page(struct task *t, struct listing *l)
 	facts_free(&own);
 	l->started = true;
 	l->ended = l->cursor.len == 0;
-	if (!r && l->ended)
+	if (!r && l->ended) {
 		add_new(t, l);
+		l->node->lists =
+			t->m->cache.live && l->as_of >= t->m->cache.all && l->node->touched <= l->as_of;
+	}
 	return r;
 }
 
@@ -202,40 +221,99 @@ static void name_of(const struct listing *l, size_t i, char name[KEYMAP_NAME_MAX
 	};
 }
 
+/* The node of entry I, with what its row says, for a kernel that takes attributes with names; NULL where it
+ * is to be looked up by itself. */
+static struct node *node_of(struct task *t, struct listing *l, size_t i)
+{
+	const struct entry *e = &l->entries[i];
+	struct cairn_slice part = part_at(l, i);
+	struct nodes *nodes = &t->m->nodes;
+	struct node *n = node_find(nodes, l->node, part, false);
+	struct facts f = { 0 };
+
+	if (n && (n->listed || node_known(t->m, n)))
+		return n;
+	if (e->self || i < l->rows_from || !e->row_len ||
+	    !cache_name_holds(t->m, l->node, part, l->rows_as_of) ||
+	    (n && (n->opens > 0 || n->opening > 0 || n->busy || n->facts.file_id != e->ino)) ||
+	    !facts_take(&f, cairn_slice(l->rows.data + e->row, e->row_len)))
+		return NULL;
+	f.kind = e->kind;
+	if (!n) {
+		n = node_add(nodes, l->node, part, false);
+		if (!n) {
+			facts_free(&f);
+			return NULL;
+		}
+		n->ino = f.file_id ? f.file_id : n->ino;
+		n->refs--; /* the kernel keeps it */
+	}
+	if (n->cached != f.revision)
+		n->same_from = f.revision;
+	facts_move(&n->facts, &f);
+	cache_know(t->m, n, l->rows_as_of);
+	return n;
+}
+
+/* Entry I (0 and 1 are "." and "..") of L into the LEFT bytes at BUFFER. Returns how many bytes it needs. */
+static size_t put_entry(struct task *t, struct listing *l, size_t i, char *buffer, size_t left,
+			struct node **node)
+{
+	char name[KEYMAP_NAME_MAX + 1] = "..";
+	struct fuse_entry_param e = { 0 };
+	struct stat st = { .st_ino = l->node->ino, .st_mode = S_IFDIR };
+
+	*node = NULL;
+	if (i < 2)
+		name[i + 1] = 0;
+	else
+		name_of(l, i - 2, name, &st);
+	if (i == 1 && l->node->parent)
+		st.st_ino = l->node->parent->ino;
+	if (!t->flags)
+		return fuse_add_direntry(t->req, buffer, left, name, &st, (off_t)i + 1);
+	e.attr = st;
+	if (fuse_add_direntry_plus(t->req, NULL, 0, name, NULL, 0) > left)
+		return left + 1;
+	if (i >= 2)
+		*node = node_of(t, l, i - 2);
+	if (*node) {
+		(*node)->lookups++;
+		entry_fill(t->m, *node, &e);
+	}
+	return fuse_add_direntry_plus(t->req, buffer, left, name, &e, (off_t)i + 1);
+}
+
 /* Answer T from the entries that are there; the cookie of an entry is its place, "." and ".." first. */
 static void reply_entries(struct task *t, struct listing *l)
 {
-	char *buffer = malloc(t->size), name[KEYMAP_NAME_MAX + 1];
-	size_t used = 0, end = ready(l) + 2, i;
-	struct stat st;
+	struct node **told = calloc(t->size / 24 + 1, sizeof(*told)); /* an entry has more bytes than that */
+	char *buffer = malloc(t->size);
+	size_t used = 0, end = ready(l) + 2, count = 0;
 
-	if (!buffer || !t->req) {
+	if (!buffer || !told || !t->req) {
 		free(buffer);
+		free(told);
 		task_error(t, ENOMEM);
 		return;
 	}
-	for (i = (size_t)t->off; i < end; i++) {
+	for (size_t i = (size_t)t->off; i < end; i++) {
 		size_t need;
 
-		if (i < 2) {
-			memcpy(name, "..", 3);
-			name[i + 1] = 0;
-			st = (struct stat){ .st_ino = l->node->ino, .st_mode = S_IFDIR };
-			if (i == 1 && l->node->parent)
-				st.st_ino = l->node->parent->ino;
-		} else if (l->entries[i - 2].hidden) {
+		if (i >= 2 && l->entries[i - 2].hidden)
 			continue;
-		} else {
-			name_of(l, i - 2, name, &st);
-		}
-		need = fuse_add_direntry(t->req, buffer + used, t->size - used, name, &st, (off_t)i + 1);
+		need = put_entry(t, l, i, buffer + used, t->size - used, &told[count]);
 		if (need > t->size - used)
 			break;
 		used += need;
+		count += told[count] != NULL;
 	}
-	fuse_reply_buf(t->req, buffer, used);
+	if (fuse_reply_buf(t->req, buffer, used) < 0) /* nobody has them */
+		while (count > 0)
+			node_forget(&t->m->nodes, told[--count], 1);
 	t->req = NULL;
 	free(buffer);
+	free(told);
 }
 
 static void do_readdir(struct task *t)
@@ -255,16 +333,28 @@ static void do_readdir(struct task *t)
 	lock_give(t->m, &l->lock);
 }
 
-void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+static void start_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi,
+			  bool plus)
 {
 	struct task *t = task_new(req, ino);
 
 	if (!t)
 		return;
+	t->flags = plus;
 	t->size = size;
 	t->off = off;
 	t->fi = *fi;
 	task_start(t, do_readdir);
+}
+
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	start_readdir(req, ino, size, off, fi, false);
+}
+
+void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	start_readdir(req, ino, size, off, fi, true);
 }
 
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -279,6 +369,8 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	l->node = node_hold(n);
 	fi->fh = (uintptr_t)l;
+	fi->cache_readdir = m->cache.live;
+	fi->keep_cache = n->lists;
 	if (fuse_reply_open(req, fi) < 0) {
 		node_drop(&m->nodes, n);
 		free(l);
@@ -293,6 +385,7 @@ void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	(void)ino;
 	node_drop(&m->nodes, l->node);
 	cairn_msg_free(&l->cursor);
+	cairn_msg_free(&l->rows);
 	free(l->entries);
 	free(l->arena);
 	free(l);

@@ -1,7 +1,7 @@
 # The mount.
 FUSE_SOURCES = %D%/cairnfs.c %D%/mount.h %D%/task.c %D%/coroutine.c %D%/coroutine.h %D%/txn.c %D%/lookup.c \
 	%D%/commit.c %D%/file.c %D%/change.c %D%/rename.c %D%/folder.c %D%/xattr.c %D%/node.c %D%/node.h \
-	%D%/content.c %D%/content.h %D%/facts.c %D%/facts.h %D%/options.c %D%/options.h %D%/keymap.c %D%/keymap.h
+	%D%/cache.c %D%/notify.c %D%/notify.h %D%/content.c %D%/content.h %D%/facts.c %D%/facts.h %D%/options.c %D%/options.h %D%/keymap.c %D%/keymap.h
 if WITH_FUSE
 bin_PROGRAMS += bin/cairnfs
 bin_cairnfs_SOURCES = $(FUSE_SOURCES)
@@ -25,4 +25,4 @@ t_unit_u_node_LDADD = libbase.la
 endif
 EXTRA_DIST += $(FUSE_SOURCES) %D%/README.md
 BATS += t/5000-mount-files.bats t/5010-mount-programs.bats t/5020-mount-faults.bats t/5030-mount-model.bats
-EXTRA_DIST += t/mount/tree.py t/mount/file.py
+EXTRA_DIST += t/mount/tree.py t/mount/file.py t/lib/mount.bash

@@ -73,6 +73,7 @@ int look(struct task *t, struct node *parent, struct cairn_slice part, bool self
 	int r;
 
 	found_free(f);
+	f->as_of = t->m->cache.sequence;
 	r = node_key_in(parent, prefix, part, self, true, &key);
 	if (r < 0)
 		return -r;
@@ -95,7 +96,7 @@ int look(struct task *t, struct node *parent, struct cairn_slice part, bool self
  * F is what the server says of the file N. Returns 0 when N is that file and its facts are as new as they can
  * be, ESTALE when N is open and its bytes were replaced, or another errno.
  */
-static int update(struct task *t, struct node *n, struct facts *f)
+static int update(struct task *t, struct node *n, struct facts *f, uint64_t as_of)
 {
 	struct content fresh = { 0 };
 	struct facts newest = { 0 };
@@ -103,9 +104,16 @@ static int update(struct task *t, struct node *n, struct facts *f)
 	int r = 0;
 
 	facts_move(&newest, f);
-	if (newest.revision <= n->facts.revision || n->busy || n->content.dirty)
+	if (n->busy || n->content.dirty)
 		goto out;
-	if (n->loaded && n->opens > 0) {
+	if (newest.revision < n->facts.revision)
+		goto out;
+	if (newest.revision == n->facts.revision) { /* of which not all may be known, where we made it */
+		facts_move(&n->facts, &newest);
+		cache_know(t->m, n, as_of);
+		goto out;
+	}
+	if (n->loaded && (n->opens > 0 || n->opening > 0)) {
 		bool grown = newest.size >= n->content.len;
 
 		if (grown || n->writers > 0)
@@ -121,7 +129,10 @@ static int update(struct task *t, struct node *n, struct facts *f)
 		newest.size = n->content.len;
 		newest.revision = revision;
 	}
+	if (n->cached != newest.revision)
+		n->same_from = newest.revision;
 	facts_move(&n->facts, &newest);
+	cache_know(t->m, n, as_of);
 out:
 	content_free(&fresh);
 	facts_free(&newest);
@@ -142,13 +153,17 @@ static bool is_same(const struct node *n, const struct found *f)
 static struct node *add(struct task *t, struct node *parent, struct cairn_slice part, bool self,
 			struct found *f)
 {
+	uint64_t as_of = f->as_of;
 	struct node *n = node_add(&t->m->nodes, parent, part, self);
 
 	if (!n)
 		return NULL;
 	facts_move(&n->facts, f->folder.there ? &f->folder : &f->value);
+	n->same_from = n->facts.revision;
 	if (n->facts.file_id)
 		n->ino = n->facts.file_id;
+	if (cache_name_holds(t->m, parent, part, as_of))
+		cache_know(t->m, n, as_of);
 	task_hold(t, n);
 	node_drop(&t->m->nodes, n);
 	return n;
@@ -169,10 +184,12 @@ int settle(struct task *t, struct node *parent, struct cairn_slice part, bool se
 		return ENOENT;
 	if (n && !n->listed && !n->busy) {
 		task_hold(t, n);
-		if (f->folder.there)
+		if (f->folder.there) {
 			facts_move(&n->facts, &f->folder);
-		else
-			r = update(t, n, &f->value);
+			cache_know(t->m, n, f->as_of);
+		} else {
+			r = update(t, n, &f->value, f->as_of);
+		}
 		if (r == ESTALE) { /* its name now belongs to another file */
 			node_detach(nodes, n, false);
 			r = look(t, parent, part, self, f);
@@ -191,6 +208,12 @@ int settle(struct task *t, struct node *parent, struct cairn_slice part, bool se
 
 int refresh(struct task *t, struct node *n)
 {
+	return node_known(t->m, n) ? 0 : refresh_now(t, n);
+}
+
+int refresh_now(struct task *t, struct node *n)
+{
+	uint64_t as_of = t->m->cache.sequence;
 	struct facts f = { 0 };
 	struct key key;
 	MSG msg = { 0 };
@@ -221,8 +244,9 @@ int refresh(struct task *t, struct node *n)
 		r = ESTALE;
 	} else if (node_is_folder(n)) {
 		facts_move(&n->facts, &f);
+		cache_know(t->m, n, as_of);
 	} else {
-		r = update(t, n, &f);
+		r = update(t, n, &f, as_of);
 		if (r == ESTALE)
 			node_detach(&t->m->nodes, n, false);
 	}
@@ -313,6 +337,20 @@ int part_of(struct task *t, struct node *parent, const struct keymap_part *part,
 	return 0;
 }
 
+/* Nothing stands at PART, as was found when cache.sequence was AS_OF. */
+static void reply_absent(struct task *t, struct cairn_slice part, uint64_t as_of)
+{
+	struct fuse_entry_param e = { .entry_timeout = BELIEVED_S };
+
+	if (!t->req || !notifier_epochs(t->m->notifier) || !cache_name_holds(t->m, t->node, part, as_of)) {
+		task_error(t, ENOENT);
+		return;
+	}
+	t->node->absences = true;
+	fuse_reply_entry(t->req, &e);
+	t->req = NULL;
+}
+
 static void do_lookup(struct task *t)
 {
 	struct cairn_slice part;
@@ -322,12 +360,14 @@ static void do_lookup(struct task *t)
 	int r = part_of(t, t->node, &t->part, false, &part, &self);
 
 	n = r ? NULL : node_find(&t->m->nodes, t->node, part, self);
-	if (!r && !(n && n->listed)) {
+	if (!r && !(n && (n->listed || node_known(t->m, n)))) {
 		r = look(t, t->node, part, self, &f);
 		if (!r)
 			r = settle(t, t->node, part, self, &f, &n);
 	}
-	if (r)
+	if (r == ENOENT && t->part.kind == KEYMAP_PART)
+		reply_absent(t, part, f.as_of);
+	else if (r)
 		task_error(t, r);
 	else
 		task_entry(t, n);
@@ -394,7 +434,8 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	/* With a handle it is the kernel that asks, before each read(2): whether the file has grown is seen
 	 * now and then. */
-	known = fi && clock_boot_ns() - t->node->asked_ns < READ_ASKS_NS;
+	known = node_known(t->m, t->node) ||
+		(fi && !t->m->cache.live && clock_boot_ns() - t->node->asked_ns < READ_ASKS_NS);
 	task_start(t, known ? do_known_attr : do_getattr);
 }
 

@@ -8,6 +8,7 @@
 #include "coroutine.h"
 #include "keymap.h"
 #include "node.h"
+#include "notify.h"
 
 /*
  * How long the kernel may believe attributes, s: the shortest there is, one tick of its clock. Every walk
@@ -15,21 +16,41 @@
  * later.
  */
 #define ATTRIBUTES_S 0.001
+#define BELIEVED_S 3600 /* and while the watch is in force */
 #define TASK_HELD 6
 #define TRIES 8 /* how often a change is made again on a newer value before the caller hears of it */
+
+#define CACHE_RECENT 4096
+
+/* What may be believed; see cache.c. */
+struct cache {
+	bool live;                     /* the watch is in force: every change is told */
+	uint64_t generation;           /* counts how often it was lost, from 1 */
+	uint64_t sequence;             /* of the newest change that was told */
+	uint64_t all;                  /* nothing that was asked before this one holds */
+	uint64_t recent[CACHE_RECENT]; /* sequence of the newest change of a name, by its hash */
+	unsigned checks;               /* questions under way whether folders are still there */
+	uint64_t revision;             /* that the watch has come to */
+	uint64_t heard_ns;             /* when the watch last said something */
+	uint64_t watch, again_ns;      /* its request, 0: none; when to ask for the next one */
+};
 
 struct mount {
 	struct options options;
 	struct fuse_session *session;
 	struct cairn *cairn;
 	struct nodes nodes;
+	struct cache cache;
+	struct notifier *notifier; /* NULL until it is mounted */
 	struct coroutine_pool pool;
 	struct task *tasks;                    /* all that run */
 	struct task *runnable, *last_runnable; /* woken, not resumed yet */
+	struct task *paused;                   /* to be woken in a millisecond */
 	size_t buffered;                       /* bytes of contents */
 	uint64_t start_ns;                     /* when it was mounted */
 	uint64_t lost;                         /* commits that failed with nobody left to tell */
 	uint64_t looked_ns;                    /* when tasks_expire last looked at the tasks */
+	bool asked;                            /* something is to be sent to the server */
 	int report; /* pipe to the process that was started, until the mount works; -1 */
 };
 
@@ -91,16 +112,20 @@ bool task_to(struct task *t, fuse_ino_t ino, const char *name);
 void task_start(struct task *t, void (*run)(struct task *t));
 /* Both, for a task that needs to know no more than the open file FI. */
 void task_run(fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi, void (*run)(struct task *t));
-/* Run RUN on N for no caller of the kernel. */
-void task_start_silent(struct mount *m, struct node *n, void (*run)(struct task *t));
+/* Run RUN on N for no caller of the kernel. False where there is no memory. */
+bool task_start_silent(struct mount *m, struct node *n, void (*run)(struct task *t));
 /* Keep N until the task ends. */
 struct node *task_hold(struct task *t, struct node *n);
 /* Answer; at most once, later answers are dropped (the caller was told EIO or EINTR meanwhile). */
 void task_error(struct task *t, int err);
 void task_entry(struct task *t, struct node *n);
 void task_attr(struct task *t, struct node *n);
+/* N as the answer to who looked its name up. */
+void entry_fill(struct mount *m, struct node *n, struct fuse_entry_param *e);
 /* How N looks to the kernel. */
 void node_stat(struct mount *m, struct node *n, struct stat *st);
+/* Wake those that paused. */
+void tasks_wake(struct mount *m);
 /* Let woken tasks go on. */
 void tasks_run(struct mount *m);
 /* Answer those that have waited too long. Returns the ms until that is to be looked at again, -1: never. */
@@ -121,10 +146,37 @@ struct ask {
 void ask_send(struct task *t, struct ask *a, const struct cairn_msg *message, ask_take *take, void *out);
 /* Wait until all of T's questions are answered. */
 void ask_wait(struct task *t);
+/* Let T go on in a millisecond. */
+void task_pause(struct task *t);
 /* Both in one. */
 enum cairn_code ask(struct task *t, const struct cairn_msg *message, ask_take *take, void *out);
 /* The errno (positive) that says CODE to the caller of a system call. */
 int ask_errno(enum cairn_code code);
+
+/* cache.c */
+/* Whether what was read of N is right, as far as the watch has told. */
+static inline bool node_known(const struct mount *m, const struct node *n)
+{
+	return m->cache.live && n->generation == m->cache.generation;
+}
+/* N's facts were read by a question that was sent when cache.sequence was AS_OF. */
+void cache_know(struct mount *m, struct node *n, uint64_t as_of);
+/* Whether what was then found, or not, at PART in PARENT is still so. */
+bool cache_name_holds(struct mount *m, const struct node *parent, struct cairn_slice part, uint64_t as_of);
+/* We changed the names in the folder N, in a call of the kernel that says so (BY_KERNEL), or at another time.
+ */
+void cache_folder_changed(struct mount *m, struct node *n, bool by_kernel);
+/* We changed the name PART in PARENT for T's caller. */
+void cache_name_changed(struct task *t, struct node *parent, struct cairn_slice part, bool self);
+/* Whether the kernel may still go by a name that N had: ESTALE has it look that up again. */
+bool cache_just_lost(const struct node *n);
+/* Believe nothing any more, and have the kernel do so. */
+void cache_lose(struct mount *m);
+/* Look after the watch. Returns the ms until that is to be done again, -1: never. */
+int cache_tick(struct mount *m);
+/* Whether everything up to REVISION has been told to us and the kernel. *NOTES is 0 at the first call. */
+bool cache_has_told(struct mount *m, uint64_t revision, uint64_t *notes);
+void cache_end(struct mount *m);
 
 /* txn.c: messages */
 #define MSG __attribute__((cleanup(cairn_msg_free))) struct cairn_msg
@@ -157,6 +209,7 @@ struct found {
 	struct facts
 		folder; /* the folder of that name: its marker, or where it has none what is first in it */
 	bool marker;
+	uint64_t as_of; /* cache.sequence when this was asked */
 };
 void found_free(struct found *f);
 #define FOUND __attribute__((cleanup(found_free))) struct found
@@ -169,14 +222,18 @@ int look(struct task *t, struct node *parent, struct cairn_slice part, bool self
  */
 int settle(struct task *t, struct node *parent, struct cairn_slice part, bool self, struct found *f,
 	   struct node **out);
-/* Bring the facts of T's node N up to date; 0 or an errno. ESTALE: it was replaced by another file. */
+/* Bring the facts of T's node N up to date; 0 or an errno. ESTALE: it was replaced by another file. The
+ * server is asked only where the watch does not tell; NOW: in any case. */
 int refresh(struct task *t, struct node *n);
+int refresh_now(struct task *t, struct node *n);
 /*
  * The bytes that PART, a name in PARENT, stands for; CREATE: for something new, which not every name can be.
  * They lie in *PART or in T's data. SELF: the folder's own value. 0 or an errno.
  */
 int part_of(struct task *t, struct node *parent, const struct keymap_part *part, bool create,
 	    struct cairn_slice *bytes, bool *self);
+/* N, with whose attributes T's caller is answered, may be believed for so long, s. */
+double believed(struct mount *m, struct node *n);
 /* Begin the scan of the folder KEY's own row: what its marker says, and what is in it. */
 void msg_folder(struct mount *m, struct cairn_msg *msg, struct cairn_slice key);
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
@@ -254,6 +311,7 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
 

@@ -96,6 +96,7 @@ static void release(struct node *n)
 	content_free(&n->content);
 	facts_free(&n->facts);
 	free(n->part);
+	free(n->was);
 	free(n);
 }
 
@@ -180,6 +181,12 @@ void node_detach(struct nodes *t, struct node *n, bool removed)
 {
 	if (!n->parent)
 		return;
+	if (n->opens > 0 && !n->loaded) { /* its bytes are still read from there */
+		free(n->was);
+		n->was = malloc(sizeof(*n->was));
+		if (n->was && node_key(n, t->prefix ? t->prefix : "", n->was) < 0)
+			n->was->len = 0;
+	}
 	n->removed = removed;
 	node_mark(t, n, false);
 	node_drop(t, unname(t, n));
@@ -203,6 +210,27 @@ int node_move(struct nodes *t, struct node *n, struct node *parent, struct cairn
 	}
 	node_drop(t, old);
 	return r;
+}
+
+void node_swap(struct nodes *t, struct node *a, struct node *b)
+{
+	struct node *first = unname(t, a), *second = unname(t, b), *n = b;
+	struct node part = { .part = a->part, .part_len = a->part_len, .self = a->self };
+
+	a->part = b->part;
+	a->part_len = b->part_len;
+	a->self = b->self;
+	a->parent = second;
+	b->part = part.part;
+	b->part_len = part.part_len;
+	b->self = part.self;
+	b->parent = first;
+	for (int i = 0; i < 2; i++, n = a) {
+		size_t slot = slot_of(t, n);
+
+		n->name_next = t->by_name[slot];
+		t->by_name[slot] = n;
+	}
 }
 
 static void free_node(struct nodes *t, struct node *n)

@@ -13,6 +13,7 @@
 #define NODE_KEY_MAX 4096 /* bytes */
 
 struct task;
+struct key;
 
 /* Held by one task at a time; the others wait in order. */
 struct lock {
@@ -35,13 +36,30 @@ struct node {
 	uint64_t ino;     /* as shown; fixed for the life of the node */
 	struct facts facts;
 	unsigned opens, writers; /* handles of it; of those, with write access */
+	unsigned opening;        /* handles to be: its bytes stay */
 	struct content content;
-	bool loaded;       /* CONTENT has the value of FACTS with what was written since */
-	bool unwritten;    /* created exclusively here, and nothing was written to it yet */
-	bool busy;         /* its owner commits: what the server says meanwhile may be ours */
-	uint64_t cached;   /* revision of the kernel's pages; 0: none */
-	uint64_t asked_ns; /* boot clock, when the server was last asked about it */
-	struct lock lock;  /* for whoever changes the value or its place in the store */
+	bool loaded;            /* CONTENT has the value of FACTS with what was written since */
+	bool unwritten;         /* created exclusively here, and nothing was written to it yet */
+	bool busy;              /* its owner commits: what the server says meanwhile may be ours */
+	uint64_t cached;        /* revision of the kernel's pages; 0: none */
+	uint64_t same_from;     /* its bytes are those of all revisions from this one on */
+	uint64_t asked_ns;      /* boot clock, when the server was last asked about it */
+	uint64_t generation;    /* of the cache in which its facts hold, see cache.c; 0: in none */
+	uint64_t touched;       /* sequence of the newest change of it */
+	uint64_t told_revision; /* of which the kernel knows the attributes */
+	uint64_t lost_ns;       /* when somebody else took its name away */
+	bool told;              /* the kernel believes what it was told of it */
+	bool lists;             /* so for the names in a folder, all of them */
+	bool absences;          /* so for some names that are not there */
+	bool checking;          /* a task looks whether the folder is still there */
+	struct key *was;        /* owned: its key before it lost its name, where an open file needs it */
+	struct lock lock;       /* for whoever changes the value or its place in the store */
+};
+
+/* The key of a node or of a name in a folder. Large: keep few on a stack. */
+struct key {
+	size_t len;
+	unsigned char bytes[NODE_KEY_MAX];
 };
 
 struct nodes {
@@ -49,13 +67,8 @@ struct nodes {
 	size_t size, count;
 	uint64_t next_id;
 	struct node *root;
+	const char *prefix; /* of the mount's keys; NULL: none */
 	struct node *dirty; /* nodes that the store has not seen yet: they must appear in listings */
-};
-
-/* The key of a node or of a name in a folder. Large: keep few on a stack. */
-struct key {
-	size_t len;
-	unsigned char bytes[NODE_KEY_MAX];
 };
 
 /* Make the tables and the root. 0 or -ENOMEM. */
@@ -69,6 +82,8 @@ struct node *node_find(struct nodes *t, const struct node *parent, struct cairn_
 struct node *node_add(struct nodes *t, struct node *parent, struct cairn_slice part, bool self);
 /* Take N out of its folder; REMOVED says whether we did that. */
 void node_detach(struct nodes *t, struct node *n, bool removed);
+/* A and B take each other's name. */
+void node_swap(struct nodes *t, struct node *a, struct node *b);
 /* Put N under another name. Nothing has that name. 0 or -ENOMEM. */
 int node_move(struct nodes *t, struct node *n, struct node *parent, struct cairn_slice part, bool self);
 static inline struct node *node_hold(struct node *n)

@@ -10,9 +10,10 @@
 #include "options.h"
 #include "banned.h"
 
-enum type { TEXT, NUMBER, OCTAL, FLAG };
+enum type { TEXT, NUMBER, OCTAL, FLAG, CHOICE };
 
-/* The options of -o, in the order of --help. A default of NULL is that of the process. */
+/* The options of -o, in the order of --help. A default of NULL is that of the process; that of a
+ * CHOICE is the first of the words. */
 static const struct row {
 	const char *name, *fallback;
 	enum type type;
@@ -36,6 +37,9 @@ static const struct row {
 	  "longest file that can be written, MiB" },
 	{ "dirty", "512", NUMBER, offsetof(struct options, dirty_mib), 1, 1 << 20,
 	  "most memory for what open files hold, MiB" },
+	{ "consistency", "open|local|strict", CHOICE, offsetof(struct options, consistency), 0, 0,
+	  "what asks the server whether something is new, beside the watch: opening a file, nothing, or "
+	  "every call" },
 	{ "ro", "", FLAG, offsetof(struct options, ro), 0, 0, "no changes through this mount" },
 	{ "allow_other", "", FLAG, offsetof(struct options, allow_other), 0, 0,
 	  "let other users in, as far as modes allow; always so for root" },
@@ -80,6 +84,25 @@ static enum cairn_code set_text(struct options *o, const struct row *row, const 
 	return CAIRN_OK;
 }
 
+static enum cairn_code set_choice(struct options *o, const struct row *row, const char *value,
+				  struct cairn_error *e)
+{
+	const char *word = row->fallback;
+	size_t len = strlen(value);
+
+	for (unsigned long i = 0; *word; i++) {
+		size_t n = strcspn(word, "|");
+
+		if (n == len && !memcmp(word, value, n)) {
+			*(unsigned long *)field(o, row) = i;
+			return CAIRN_OK;
+		}
+		word += n + (word[n] == '|');
+	}
+	return cairn_fail(e, CAIRN_E_INVALID, "-o %s=%s: wanted is one of %s", row->name, value,
+			  row->fallback);
+}
+
 /* Give ROW the text VALUE. */
 static enum cairn_code set(struct options *o, const struct row *row, const char *value, struct cairn_error *e)
 {
@@ -88,6 +111,8 @@ static enum cairn_code set(struct options *o, const struct row *row, const char 
 
 	if (row->type == TEXT)
 		return set_text(o, row, value, e);
+	if (row->type == CHOICE)
+		return set_choice(o, row, value, e);
 	errno = 0;
 	n = strtoul(value, &end, row->type == OCTAL ? 8 : 10);
 	if (!*value || *end || errno || value[0] == '-' || n < row->least || n > row->most)
@@ -150,7 +175,7 @@ static enum cairn_code fill_defaults(struct options *o, struct cairn_error *e)
 	o->uid = geteuid();
 	o->gid = getegid();
 	for (size_t i = 0; i < ROWS && !code; i++)
-		if (rows[i].fallback && rows[i].type != FLAG)
+		if (rows[i].fallback && rows[i].type < FLAG)
 			code = set(o, &rows[i], rows[i].fallback, e);
 	return code;
 }
@@ -206,7 +231,7 @@ void options_free(struct options *o)
 
 void options_help(FILE *to)
 {
-	static const char *const metavar[] = { "=TEXT", "=N", "=MODE", "" };
+	static const char *const metavar[] = { "=TEXT", "=N", "=MODE", "", "=WORD" };
 
 	fputs("Usage: cairnfs SERVERS MOUNTPOINT [-o OPTION,…] [-f]\n"
 	      "Show the keys of a cairn volume as files. SERVERS: unix:PATH or ssh:HOST, several with "

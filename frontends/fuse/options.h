@@ -6,11 +6,19 @@
 #include <stdio.h>
 #include <cairn/errors.h>
 
+/* How sure a call must be that nobody has written elsewhere. */
+enum consistency {
+	CONSISTENCY_OPEN,  /* open(2) asks the server */
+	CONSISTENCY_LOCAL, /* what the watch has told is enough */
+	CONSISTENCY_STRICT /* every call asks */
+};
+
 struct options {
 	char *servers, *mountpoint; /* all texts are owned */
 	char *volume, *prefix;      /* prefix: without slashes at its ends; empty: the whole volume */
 	unsigned long uid, gid, fmode, dmode; /* of what has no attributes of its own */
 	unsigned long timeout_s, limit_mib, dirty_mib;
+	unsigned long consistency; /* enum consistency */
 	bool ro, allow_other, noexec;
 	bool foreground, help, version;
 };

@@ -109,9 +109,9 @@ static int explain(struct task *t, const struct ends *e)
 		return ENOTEMPTY;
 	if (e->folder && f.value.there)
 		return ENOTDIR;
-	r = refresh(t, t->to_node);
+	r = refresh_now(t, t->to_node);
 	if (!r)
-		r = refresh(t, t->node);
+		r = refresh_now(t, t->node);
 	return r == ESTALE ? ENOENT : r ? r : EAGAIN;
 }
 
@@ -122,13 +122,19 @@ static int follow(struct task *t, const struct ends *e, const struct outcome *o)
 	struct node *source = node_find(nodes, t->node, e->from, e->from_self);
 	struct node *target = node_find(nodes, t->to_node, e->to, e->to_self);
 
+	cache_name_changed(t, t->node, e->from, e->from_self);
+	cache_name_changed(t, t->to_node, e->to, e->to_self);
 	if (source == target)
 		return 0;
-	if (t->flags & RENAME_EXCHANGE) { /* the kernel looks both up again */
-		if (source)
-			node_detach(nodes, source, false);
-		if (target)
-			node_detach(nodes, target, false);
+	if (t->flags & RENAME_EXCHANGE) {
+		if (source && target)
+			node_swap(nodes, source, target);
+		for (int i = 0; i < 2; i++) {
+			struct node *n = i ? target : source;
+
+			if (n) /* which revision it has now is looked up again */
+				n->generation = 0;
+		}
 		return 0;
 	}
 	if (target)

@@ -144,19 +144,33 @@ void task_run(fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi, v
 	task_start(t, run);
 }
 
-void task_start_silent(struct mount *m, struct node *n, void (*run)(struct task *t))
+static void wake(struct task *t)
+{
+	struct mount *m = t->m;
+
+	t->queued = NULL;
+	if (m->runnable)
+		m->last_runnable->queued = t;
+	else
+		m->runnable = t;
+	m->last_runnable = t;
+}
+
+bool task_start_silent(struct mount *m, struct node *n, void (*run)(struct task *t))
 {
 	struct task *t = new_task(m, n);
 
 	if (!t)
-		return;
+		return false;
 	t->silent = true;
 	t->run = run;
 	t->co = coroutine_new(&m->pool, body, t);
-	if (t->co)
-		go_on(t);
-	else
+	if (!t->co) {
 		task_free(t);
+		return false;
+	}
+	wake(t);
+	return true;
 }
 
 struct node *task_hold(struct task *t, struct node *n)
@@ -189,13 +203,28 @@ void node_stat(struct mount *m, struct node *n, struct stat *st)
 		st->st_nlink = (nlink_t)(2 + n->facts.subfolders);
 }
 
+double believed(struct mount *m, struct node *n)
+{
+	n->told = node_known(m, n);
+	n->told_revision = n->facts.revision;
+	return n->told ? BELIEVED_S : ATTRIBUTES_S;
+}
+
+void entry_fill(struct mount *m, struct node *n, struct fuse_entry_param *e)
+{
+	*e = (struct fuse_entry_param){ .ino = n->id, .generation = 1 };
+	e->attr_timeout = believed(m, n);
+	e->entry_timeout = n->told ? BELIEVED_S : 0;
+	node_stat(m, n, &e->attr);
+}
+
 void task_entry(struct task *t, struct node *n)
 {
-	struct fuse_entry_param e = { .ino = n->id, .generation = 1, .attr_timeout = ATTRIBUTES_S };
+	struct fuse_entry_param e;
 
 	if (!t->req)
 		return;
-	node_stat(t->m, n, &e.attr);
+	entry_fill(t->m, n, &e);
 	n->lookups++;
 	if (fuse_reply_entry(t->req, &e) < 0)
 		n->lookups--;
@@ -207,22 +236,28 @@ void task_attr(struct task *t, struct node *n)
 	bool fixed = n->id == NODE_ROOT && !*t->m->options.prefix; /* the whole volume: it is no key */
 	struct stat st;
 
+	if (!t->req)
+		return;
 	node_stat(t->m, n, &st);
-	if (t->req)
-		fuse_reply_attr(t->req, &st, fixed ? 3600 : ATTRIBUTES_S);
+	fuse_reply_attr(t->req, &st, fixed ? BELIEVED_S : believed(t->m, n));
 	t->req = NULL;
 }
 
-static void wake(struct task *t)
+void task_pause(struct task *t)
 {
-	struct mount *m = t->m;
+	t->queued = t->m->paused;
+	t->m->paused = t;
+	coroutine_yield(t->co);
+}
 
-	t->queued = NULL;
-	if (m->runnable)
-		m->last_runnable->queued = t;
-	else
-		m->runnable = t;
-	m->last_runnable = t;
+void tasks_wake(struct mount *m)
+{
+	while (m->paused) {
+		struct task *t = m->paused;
+
+		m->paused = t->queued;
+		wake(t);
+	}
 }
 
 void tasks_run(struct mount *m)
@@ -309,6 +344,7 @@ void ask_send(struct task *t, struct ask *a, const struct cairn_msg *message, as
 		a->code = cairn_submit(t->m->cairn, message, on_done, a);
 	if (!a->code)
 		t->asks++;
+	t->m->asked = true;
 }
 
 void ask_wait(struct task *t)

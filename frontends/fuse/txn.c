@@ -121,5 +121,7 @@ enum cairn_code txn(struct task *t, struct cairn_msg *msg, struct outcome *o)
 
 	*o = (struct outcome){ 0 };
 	code = ask(t, msg, take_outcome, o);
+	if (code == CAIRN_E_UNKNOWN || code == CAIRN_E_TIMEOUT || code == CAIRN_E_INTERNAL)
+		cache_lose(t->m); /* it may have happened */
 	return !code && !o->succeeded ? CAIRN_E_CONFLICT : code;
 }

@@ -48,6 +48,7 @@ static void reply_value(struct task *t, struct cairn_slice value)
 
 /* The facts that can be asked for, one row each. */
 enum own {
+	OWN_CURRENT,
 	OWN_KEY,
 	OWN_VOLUME,
 	OWN_SERVER,
@@ -58,17 +59,37 @@ enum own {
 	OWN_COUNT
 };
 static const char *const own_names[OWN_COUNT] = {
-	[OWN_KEY] = "key",
-	[OWN_VOLUME] = "volume",
-	[OWN_SERVER] = "server",
-	[OWN_REVISION] = "revision",
-	[OWN_CREATE_REVISION] = "create_revision",
-	[OWN_VERSION] = "version",
-	[OWN_COMMIT_TIME] = "commit_time",
+	[OWN_CURRENT] = "current",   [OWN_KEY] = "key",
+	[OWN_VOLUME] = "volume",     [OWN_SERVER] = "server",
+	[OWN_REVISION] = "revision", [OWN_CREATE_REVISION] = "create_revision",
+	[OWN_VERSION] = "version",   [OWN_COMMIT_TIME] = "commit_time",
 };
+
+static bool take_revision(void *out, struct cairn_slice fields)
+{
+	*(uint64_t *)out = cairn_field_u64(fields, CAIRN_F_REVISION, 0);
+	return true;
+}
+
+/* Wait until all that was committed by now is seen here, by us and by the kernel. 0 or an errno. */
+static int catch_up(struct task *t, uint64_t *revision)
+{
+	uint64_t notes = 0;
+	MSG msg = { 0 };
+	int r;
+
+	msg_begin(t->m, &msg, CAIRN_OP_PING);
+	r = ask_errno(ask(t, &msg, take_revision, revision));
+	while (!r && t->req && !cache_has_told(t->m, *revision, &notes))
+		task_pause(t);
+	return r;
+}
 
 static void reply_own(struct task *t, const char *name)
 {
+	uint64_t current = 0;
+	int r;
+
 	const struct facts *f = &t->node->facts;
 	struct mount *m = t->m;
 	struct key key = { 0 };
@@ -82,13 +103,14 @@ static void reply_own(struct task *t, const char *name)
 		task_error(t, ENODATA);
 		return;
 	}
+	r = own == OWN_CURRENT   ? catch_up(t, &current)
+		: own == OWN_KEY ? -node_key(t->node, m->options.prefix, &key)
+				 : 0;
+	if (r) {
+		task_error(t, r);
+		return;
+	}
 	if (own == OWN_KEY) {
-		int r = node_key(t->node, m->options.prefix, &key);
-
-		if (r < 0) {
-			task_error(t, -r);
-			return;
-		}
 		value = key_slice(&key);
 	} else if (own == OWN_VOLUME) {
 		value = cairn_str(m->options.volume);
@@ -99,9 +121,10 @@ static void reply_own(struct task *t, const char *name)
 		value = cairn_str(text);
 	} else {
 		snprintf(text, sizeof(text), "%llu",
-			 (unsigned long long)(own == OWN_REVISION          ? f->revision
-						      : own == OWN_VERSION ? f->version
-									   : f->create_revision));
+			 (unsigned long long)(own == OWN_CURRENT            ? current
+						      : own == OWN_REVISION ? f->revision
+						      : own == OWN_VERSION  ? f->version
+									    : f->create_revision));
 		value = cairn_str(text);
 	}
 	reply_value(t, value);
@@ -110,7 +133,8 @@ static void reply_own(struct task *t, const char *name)
 static void do_getxattr(struct task *t)
 {
 	struct cairn_slice value;
-	int r = refresh(t, t->node);
+	bool own = !strncmp(t->data, OWN, strlen(OWN));
+	int r = own ? refresh_now(t, t->node) : refresh(t, t->node);
 
 	if (r)
 		task_error(t, r);
@@ -185,7 +209,7 @@ static int set(struct task *t, const char *name, const struct cairn_slice *value
 		bool there;
 		size_t mark, item;
 
-		r = refresh(t, n);
+		r = refresh_now(t, n);
 		if (r)
 			return r;
 		revision = n->facts.revision;
@@ -204,6 +228,7 @@ static int set(struct task *t, const char *name, const struct cairn_slice *value
 		if (!r) {
 			n->facts.revision =
 				revision; /* so that the next look takes what the store made of it */
+			n->generation = 0;
 			return 0;
 		}
 	}

@@ -13,6 +13,11 @@ model, fd, opened, appending = bytearray(), None, 0, False
 LIMIT = 300000
 
 
+def catch_up(at):
+    """See at the mount AT all that was committed by now."""
+    os.getxattr(at, "user.cairn.current")
+
+
 def fill(n):
     return bytes([rnd.randrange(1, 256)]) * n
 
@@ -41,6 +46,7 @@ for i in range(count):
     if fd is None:
         name = mounts[opened % len(mounts)] + "/file"
         opened += 1
+        catch_up(os.path.dirname(name))
         flags = rnd.choice([0, 0, 0, 0, os.O_TRUNC, os.O_APPEND])
         appending = flags == os.O_APPEND
         fd = os.open(name, os.O_RDWR | os.O_CREAT | flags, 0o600)
@@ -81,5 +87,6 @@ for i in range(count):
 if fd is not None:
     os.close(fd)
 for at in mounts:
+    catch_up(at)
     with open(at + "/file", "rb") as f:
         check("in the end", f.read(), bytes(model))

@@ -133,6 +133,9 @@ enum cairn_code cairn_get_stream(struct cairn *c, const struct cairn_msg *reques
 bool cairn_find_servers(char *buffer, size_t len);
 /* The server connected to now ("unix:…"), or NULL. Valid until the next call on C. */
 const char *cairn_server(const struct cairn *c);
+/* The 16 bytes that this handle gives as CLIENT with each write: who watches knows its own changes by them.
+ */
+struct cairn_slice cairn_identity(const struct cairn *c);
 /* Version of libcairn as text. */
 const char *cairn_version(void);
 

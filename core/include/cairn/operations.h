@@ -45,7 +45,7 @@ enum cairn_permission {
 	X(25, EXPIRE_DUE, "expire-due", "", NOBODY, "what is due goes") \
 	X(26, WATCH, "watch", "", READ, "the changes of a key or a folder, as they happen") \
 	X(27, UNSTAGE, "unstage", "", WRITE, "forget the pieces of an upload that were sent ahead") \
-	X(40, PING, "ping", "", READ, "answer at once: name, version, applied index") \
+	X(40, PING, "ping", "", READ, "answer at once: name, version, applied index, revision") \
 	X(41, STATUS, "status", "", READ, "nodes and volumes and how they are") \
 	X(42, METRICS, "metrics", "", READ, "every counter and histogram") \
 	X(43, OPERATIONS, "operations", "help", READ, "this table: names, arguments, permissions") \

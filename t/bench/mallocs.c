@@ -1,7 +1,7 @@
 /*
- * Counts calls of malloc and its like in the program that it is loaded into (LD_PRELOAD), in the first eight bytes of the
- * file $CAIRN_MALLOCS, where another process can read it at any time. Programs with an allocator of their own (redis-server
- * has jemalloc) are not counted.
+ * Counts calls of malloc and its like in the program that it is loaded into (LD_PRELOAD), in the first eight
+ * bytes of the file $CAIRN_MALLOCS, where another process can read it at any time. Programs with an allocator
+ * of their own (redis-server has jemalloc) are not counted.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +23,8 @@ __attribute__((constructor)) static void begin(void)
 {
 	const char *path = getenv("CAIRN_MALLOCS");
 	int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
-	void *at = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof(*counter), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *at =
+		fd < 0 ? MAP_FAILED : mmap(NULL, sizeof(*counter), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (at != MAP_FAILED)
 		counter = at;

@@ -176,7 +176,7 @@ cairnd -d "$disk/data" -s "$disk/socket" -e "$1" -o journal.segment=4M --exit-wi
 read -r _ <"$disk/ready" || fail "no start"
 export CAIRN_SERVER=unix:$disk/socket
 for i in $(seq 500); do
-  for _ in $(seq 100); do # at most some seconds
+  for _ in $(seq 300); do # some seconds, on a machine that is not busy
     { printf '%s' "$((i % 10))" && head -c 100000 /dev/urandom; } | cairn put "k$((i % 20))" - >/dev/null 2>"$disk/error" && continue 2
     grep -q '^cairn: full' "$disk/error" || fail "$(cat "$disk/error")"
     read -rt 0.2 _ <>"$disk/ready"

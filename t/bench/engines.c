@@ -1,7 +1,9 @@
 /*
  * How fast an engine is: one loop that drives a plugin through the ABI, or a library through its own C API.
  *
- *   engines SUBJECT DIR KEYS VALUE [BATCH [SECONDS]]     SUBJECT is an engine, or bare-leveldb and the like
+ *   engines SUBJECT DIR KEYS VALUE [BATCH [SECONDS]]     SUBJECT is an engine, or bare-leveldb and the like;
+ *                                                        bare-leveldb+1 has one more row in each batch, as an
+ *                                                        engine has for the position
  *   engines --list                                       the libraries that this build can measure bare
  *
  * All phases in one process, in the folder DIR, which is made anew: KEYS keys of 16 bytes in order, the same
@@ -30,6 +32,8 @@
 
 struct bench {
 	const struct subject *s;
+	const char *name;
+	bool more; /* a row more in each batch */
 	char dir[3000];
 	void *db;
 	size_t keys, value, batch;
@@ -246,15 +250,15 @@ static void say(const struct bench *b, const char *phase, size_t ops, double sec
 	printf("{\"subject\":\"%s\",\"value\":%zu,\"keys\":%zu,\"phase\":\"%s\",\"ops\":%zu,\"rate\":%.0f,"
 	       "\"cpu_us\":%."
 	       "3f}\n",
-	       b->s->name, b->value, b->keys, phase, ops, (double)ops / seconds,
+	       b->name, b->value, b->keys, phase, ops, (double)ops / seconds,
 	       cpu_seconds * 1e6 / (double)ops);
 	fflush(stdout);
 }
 
 static void say_amount(const struct bench *b, const char *phase, double amount)
 {
-	printf("{\"subject\":\"%s\",\"value\":%zu,\"keys\":%zu,\"phase\":\"%s\",\"amount\":%.3f}\n",
-	       b->s->name, b->value, b->keys, phase, amount);
+	printf("{\"subject\":\"%s\",\"value\":%zu,\"keys\":%zu,\"phase\":\"%s\",\"amount\":%.3f}\n", b->name,
+	       b->value, b->keys, phase, amount);
 	fflush(stdout);
 }
 
@@ -295,7 +299,9 @@ static void put(struct bench *b, const char *phase, enum which which, size_t bat
 			b->rows[i] = (struct row){ cairn_slice(b->names[i], KEY),
 						   cairn_slice(b->pool + draw(b) % POOL, b->value) };
 		}
-		b->s->put(b->db, b->rows, n, sync);
+		if (b->more)
+			b->rows[n] = (struct row){ cairn_slice("\0position", 9), cairn_slice(b->pool, 16) };
+		b->s->put(b->db, b->rows, n + b->more, sync);
 		done += n;
 		if (limited && wall() - start > b->seconds)
 			break;
@@ -327,7 +333,7 @@ static void scan(struct bench *b)
 	do {
 		rows = b->s->scan(b->db);
 		done += rows;
-		if (rows != b->keys)
+		if (rows != b->keys + b->more)
 			die("%s: a scan gives %zu of %zu rows", b->s->name, rows, b->keys);
 	} while (wall() - start < b->seconds / 2);
 	say(b, "scan", done, wall() - start, cpu() - start_cpu);
@@ -376,7 +382,7 @@ static void prepare(struct bench *b)
 {
 	b->order = malloc(b->keys * sizeof(*b->order));
 	b->pool = malloc(POOL + b->value);
-	b->rows = calloc(b->batch, sizeof(*b->rows));
+	b->rows = calloc(b->batch + 1, sizeof(*b->rows));
 	b->names = calloc(b->batch, sizeof(*b->names));
 	if (!b->order || !b->pool || !b->rows || !b->names)
 		die("no memory");
@@ -418,7 +424,9 @@ int main(int argc, char **argv)
 	if (!b.keys || b.keys > UINT32_MAX || !b.batch)
 		die("KEYS and BATCH are numbers from 1 on");
 	snprintf(b.dir, sizeof(b.dir), "%s/engine", argv[2]);
-	b.s = find(argv[1]);
+	b.name = argv[1];
+	b.more = strlen(b.name) > 2 && !strcmp(b.name + strlen(b.name) - 2, "+1");
+	b.s = find(b.more ? strndupa(b.name, strlen(b.name) - 2) : b.name);
 	prepare(&b);
 	run(&b);
 	free(b.order);

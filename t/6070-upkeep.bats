@@ -107,7 +107,7 @@ start() {
   bitcask) rm n1/data/volumes/main-*/MANIFEST ;;
   *) : ;; # all that it has is in one file
   esac
-  rm n1/data/volumes/_system/MANIFEST-*
+  rm n1/data/volumes/_system/MANIFEST*
   run cairn check --dir n1/data
   [ "$status" -eq 9 ]
   run cairn repair --dir n1/data

@@ -70,7 +70,7 @@ enum setting_type {
 	X(JOURNAL_MAX, "journal", "max", SIZE, "256M", 65536, UINT64_MAX, SETTING_LIVE, 0, NULL, \
 	  "a volume that keeps more of the journal from being used again writes what it needs elsewhere") \
 	X(VOLUME_ENGINE, "volume", "engine", TEXT, "", 0, 0, SETTING_RESTART, 'e', "engine", \
-	  "engine of new volumes: a name, or the path of a plugin; leveldb where it is there, else memory") \
+	  "engine of new volumes: a name, or the path of a plugin; bitcask, else leveldb, else memory") \
 	X(VOLUME_PARAMETERS, "volume", "parameters", TEXT, "", 0, 0, SETTING_RESTART, 0, NULL, \
 	  "parameters of the engine of new volumes: key=value, separated by blanks") \
 	X(VOLUME_REPLICATION, "volume", "replication", NAME, "none", 0, 0, SETTING_RESTART, 0, NULL, \

@@ -66,20 +66,32 @@ static void create_open(struct pool_task *work)
 	loop_post(c->node->loop, &c->back);
 }
 
+const char *volume_durable_engine(struct node *n, struct cairn_error *why)
+{
+	static const char *const names[] = { "bitcask", "leveldb" };
+	const struct plugin *p;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (!loader_get(n->loader, PLUGIN_ENGINE, names[i], &p, why))
+			return names[i];
+	return NULL;
+}
+
 /* The engine that new volumes get when nobody names one. */
 static void default_engine(struct node *n, char *engine, size_t size)
 {
 	const char *given = setting_text(n->settings, SETTING_VOLUME_ENGINE);
-	const struct plugin *p;
 	struct cairn_error why;
 
-	if (!*given && loader_get(n->loader, PLUGIN_ENGINE, "leveldb", &p, &why)) {
+	if (!*given)
+		given = volume_durable_engine(n, &why);
+	if (!given) {
 		log_warn(n->log, LOG_VOLUME,
 			 "no durable engine: new volumes live in memory and end with the daemon",
 			 LOG_TEXT("reason", why.message));
 		given = "memory";
 	}
-	snprintf(engine, size, "%s", *given ? given : "leveldb");
+	snprintf(engine, size, "%s", given);
 }
 
 static enum cairn_code check_name(const char *name, struct cairn_error *error)

@@ -75,13 +75,13 @@ static bool use_reserve(struct volume *v)
 
 /*
  * The system volume lies on the engine that the identity file names. On the first start, and where that is
- * the memory engine, on a durable one if there is one: LevelDB, else bitcask.
+ * the memory engine, on a durable one if there is one.
  */
 static enum cairn_code open_system(struct node *n, struct cairn_error *error)
 {
 	struct volume *v = volume_new(n, VOLUME_SYSTEM);
 	bool choose = !*n->system_engine || !strcmp(n->system_engine, "memory");
-	const struct plugin *p;
+	const char *engine;
 	enum cairn_code code;
 
 	if (!v)
@@ -89,13 +89,12 @@ static enum cairn_code open_system(struct node *n, struct cairn_error *error)
 	n->volumes->system = v;
 	snprintf(v->folder, sizeof(v->folder), "%s", VOLUME_SYSTEM);
 	snprintf(v->replication, sizeof(v->replication), "none");
-	snprintf(v->engine, sizeof(v->engine), "%s", choose ? "leveldb" : n->system_engine);
-	if (choose && loader_get(n->loader, PLUGIN_ENGINE, v->engine, &p, NULL))
-		snprintf(v->engine, sizeof(v->engine), "bitcask");
-	if (choose && loader_get(n->loader, PLUGIN_ENGINE, v->engine, &p, NULL)) {
-		snprintf(v->engine, sizeof(v->engine), "memory");
+	engine = choose ? volume_durable_engine(n, error) : n->system_engine;
+	if (!engine) {
+		engine = "memory";
 		log_warn(n->log, LOG_VOLUME, "no durable engine: the list of volumes ends with the daemon");
 	}
+	snprintf(v->engine, sizeof(v->engine), "%s", engine);
 	if (mkdirat(n->volumes->fd, v->folder, 0700) < 0 && errno != EEXIST)
 		return cairn_fail(error, cairn_error_from_errno(errno), "%s/%s: %s", n->volumes->path,
 				  v->folder, strerror(errno));

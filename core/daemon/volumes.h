@@ -69,6 +69,9 @@ void volumes_settle_folders(struct node *n);
 /* volume_row.c */
 /* Hand OP on V's row to the system volume; C->write.done is set by the caller. */
 void volume_row_write(struct volume_change *c, unsigned op);
+/* The durable engine that is taken where nobody names one: the first of a list that is there. NULL where none
+ * is; WHY says so. */
+const char *volume_durable_engine(struct node *n, struct cairn_error *why);
 /* Open what the rows of the system volume name. */
 enum cairn_code volumes_open_rows(struct node *n, struct cairn_error *error);
 

@@ -40,7 +40,7 @@ EIO=5 ENOSPC=28 EMFILE=24
 # Write under the fault "$@" until writes are refused; then without it, until they go on.
 through_fault() {
   local writer
-  "$load" write "$CAIRN_SERVER" "$next" >"$cairn_root/acked" 2>/dev/null 3>&- &
+  "$load" write "$CAIRN_SERVER" "$next" 5000 >"$cairn_root/acked" 2>/dev/null 3>&- &
   writer=$!
   until_true acked_more 200
   fault "$@"
@@ -77,13 +77,14 @@ through_fault() {
   start -o "volume.engine=$engine"
   : >"$cairn_root/all"
   for n in {0..9}; do
-    "$load" write "$CAIRN_SERVER" "$((n * 100000))" >"$cairn_root/acked" 2>/dev/null 3>&- &
+    "$load" write "$CAIRN_SERVER" "$((n * 100000))" 5000 >"$cairn_root/acked" 2>/dev/null 3>&- &
     writer=$!
     until_true acked_more $((n * 20))
     fault fdatasync /journal/ $EIO
     ended=0
     cairn_reap || ended=$?
     [ "$ended" -eq 5 ] || { echo "the daemon ended with $ended"; false; }
+    kill "$writer" 2>/dev/null || true
     wait "$writer" || true
     no_fault
     restart

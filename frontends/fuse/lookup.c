@@ -118,8 +118,12 @@ static int update(struct task *t, struct node *n, struct facts *f, uint64_t as_o
 
 		if (grown || n->writers > 0)
 			r = fetch(t, n, &fresh, &revision);
-		if (r || n->busy || n->content.dirty || !n->loaded)
+		if (r || n->busy || n->content.dirty || newest.revision <= n->facts.revision)
 			goto out;
+		if (!n->loaded) { /* meanwhile it was closed: what is opened next is new */
+			facts_move(&n->facts, &newest);
+			goto out;
+		}
 		grown = grown &&
 			cairn_slice_starts(cairn_slice(fresh.data, fresh.len),
 					   cairn_slice(n->content.data, n->content.len));

@@ -327,6 +327,19 @@ static double percentile(const uint64_t *bucket, double share)
 	return 0;
 }
 
+static void free_all(struct load *l, struct worker *workers)
+{
+	for (unsigned i = 0; i < l->threads; i++) {
+		for (unsigned k = 0; k < workers[i].count; k++)
+			free(workers[i].clients[k].batch);
+		free(workers[i].clients);
+		free(workers[i].in);
+	}
+	free(workers);
+	free(l->request);
+	free(l->reply);
+}
+
 static void usage(void)
 {
 	fputs("usage: resp --address HOST:PORT|PATH --op set|get [--clients N] [--pipeline N] [--threads N] "
@@ -439,5 +452,6 @@ int main(int argc, char **argv)
 	       l.set ? "set" : "get", l.clients, l.pipeline, l.value, (unsigned long)done,
 	       (double)done / ((double)took / 1e9), percentile(bucket, 0.5), percentile(bucket, 0.99),
 	       (double)cpu / (double)done, (double)busy / (double)took / l.threads);
+	free_all(&l, workers);
 	return 0;
 }

@@ -3,7 +3,7 @@
 
 # To build everything and run it.
 packages_build=(autoconf automake build-essential libtool pkg-config libuv1-dev libjansson-dev libinih-dev
-  libedit-dev libzstd-dev libleveldb-dev liblmdb-dev libfuse3-dev fuse3)
+  libedit-dev libzstd-dev libssl-dev libleveldb-dev liblmdb-dev libfuse3-dev fuse3)
 # To test everything.
 packages_test=(bats clang clang-format universal-ctags bsdextrautils libclang-rt-14-dev lcov shellcheck jq socat netcat-openbsd man-db mandoc attr rsync vim-tiny
   git strace redis-server redis-tools libhiredis-dev python3-redis)

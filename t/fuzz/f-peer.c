@@ -26,8 +26,28 @@ static void on_message(void *arg, const struct peer_frame *frame)
 	(void)arg;
 	for (size_t i = 0; i < frame->body.len; i++)
 		sum ^= ((const unsigned char *)frame->body.data)[i];
-	if (frame->lane >= PEER_LANES || frame->kind < PEER_KIND_FIRST || frame->from != 2)
+	if ((sum && !frame->body.len) || frame->lane >= PEER_LANES || frame->kind < PEER_KIND_FIRST || frame->from != 2)
 		abort();
+}
+
+static bool on_token(void *arg, const char *id, unsigned char secret[KEY_SECRET])
+{
+	(void)arg;
+	memset(secret, 1, KEY_SECRET);
+	return id[0] == 'a';
+}
+
+static void on_join(void *arg, uint64_t guest, const char *id, const char *address,
+		    struct cairn_slice request)
+{
+	struct peers **p = arg;
+
+	(void)id;
+	(void)address;
+	if (request.len & 1)
+		peers_join_answer(*p, guest, request);
+	else
+		peers_join_refuse(*p, guest, "no");
 }
 
 static void read_alone(struct cairn_slice body)
@@ -36,6 +56,7 @@ static void read_alone(struct cairn_slice body)
 	unsigned char again[FRAME_HELLO_MAX];
 	char text[100];
 	enum peer_refusal why;
+	struct peer_keys keys;
 	uint64_t id;
 
 	if (frame_hello_get(body, &hello) == 0) {
@@ -45,6 +66,7 @@ static void read_alone(struct cairn_slice body)
 			abort(); /* what passed must pass again */
 	}
 	frame_refuse_get(body, &why, &id, text, sizeof(text));
+	peer_keys_parse(body, &keys, NULL);
 }
 
 /* Make what is said from the pieces: a byte of form, two of length, the bytes. */
@@ -95,14 +117,16 @@ static void on_turn(struct loop_task *t)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	static struct said said;
-	struct peer_options options = { .id = 1,
+	struct peers *p = NULL;
+	struct peer_options options = { .arg = &p,
+					.id = 1,
 					.name = "n1",
 					.cluster = "cluster",
 					.cluster_name = "prod",
-					.calls = { .message = on_message } };
+					.calls = {
+						.message = on_message, .token = on_token, .join = on_join } };
 	struct turns turns = { .task = { NULL, on_turn } };
 	struct cairn_error error;
-	struct peers *p;
 	int fds[2];
 
 	make(&said, cairn_slice(data, len));

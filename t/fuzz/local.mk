@@ -14,7 +14,7 @@ fuzz_record_LIBS = $(ZSTD_LIBS)
 fuzz_command_LIBS = $(ZSTD_LIBS)
 fuzz_control = %D%/f-control.c core/base/stream.c $(filter %.c,$(libcontrol_la_SOURCES) $(libdaemon_la_SOURCES) $(libjournal_la_SOURCES) $(libloader_la_SOURCES) \
 	$(libstore_la_SOURCES) $(libjson_la_SOURCES) $(libbase_la_SOURCES))
-fuzz_control_LIBS = $(ZSTD_LIBS) $(JANSSON_LIBS) $(UV_LIBS) $(INIH_LIBS) -ldl
+fuzz_control_LIBS = $(OPENSSL_LIBS) $(ZSTD_LIBS) $(JANSSON_LIBS) $(UV_LIBS) $(INIH_LIBS) -ldl
 fuzz_command = %D%/f-command.c plugins/engine-memory/memory.c core/daemon/engine.c core/base/stream.c \
 	$(filter %.c,$(libstore_la_SOURCES) $(libbase_la_SOURCES))
 fuzz_stream = %D%/f-stream.c plugins/engine-memory/memory.c core/daemon/engine.c core/base/stream.c \
@@ -26,9 +26,9 @@ fuzz_line = %D%/f-line.c frontends/cli/text.c
 fuzz_journal = %D%/f-journal.c $(addprefix core/daemon/journal/,batch.c scan.c) core/base/crc32c.c
 fuzz_bitcask = %D%/f-bitcask.c plugins/engine-bitcask/records.c core/base/crc32c.c
 fuzz_tree = %D%/f-tree.c plugins/engine-lmdb/tree.c core/base/errors.c core/base/sys.c
-fuzz_peer = %D%/f-peer.c $(addprefix core/daemon/peer/,frame.c queue.c resolve.c link.c greet.c peer.c) \
-	$(addprefix core/daemon/,loop.c log.c pool.c) $(addprefix core/base/,amount.c clock.c crc32c.c errors.c nearest.c)
-fuzz_peer_LIBS = $(UV_LIBS)
+fuzz_peer = %D%/f-peer.c $(addprefix core/daemon/peer/,frame.c queue.c resolve.c link.c greet.c join.c peer.c key.c tls.c) \
+	$(addprefix core/daemon/,loop.c log.c pool.c) $(addprefix core/base/,amount.c buffer.c clock.c crc32c.c errors.c files.c nearest.c sys.c)
+fuzz_peer_LIBS = $(UV_LIBS) $(OPENSSL_LIBS)
 fuzz_resp = %D%/f-resp.c plugins/gateway-resp/reader.c
 FUZZ_CPPFLAGS = -I$(top_srcdir)/core/daemon/journal $(TEST_CPPFLAGS) -I$(top_srcdir)/frontends/cli -I$(top_srcdir)/core/client -DCAIRN_VERSION='"fuzz"' -I$(top_srcdir)/plugins/engine-leveldb -I$(top_srcdir)/plugins/engine-bitcask -I$(top_srcdir)/plugins/gateway-resp
 FUZZ_SECONDS = 60

@@ -11,10 +11,19 @@
 #define FRAME_HELLO_HEAD 64
 #define FRAME_HELLO_MAX (FRAME_HELLO_HEAD + 3 * PEER_NAME_MAX)
 #define FRAME_REFUSE_HEAD 16
-#define FRAME_GREETING_MAX 4096 /* most bytes of a body before a connection is up */
+#define FRAME_GREETING_MAX 16384 /* most bytes of a body before a connection is up */
 #define FRAME_PING_SIZE 16
+#define FRAME_JOIN_HEAD (TOKEN_ID + KEY_SECRET)
 
-enum frame_kind { FRAME_HELLO = 1, FRAME_WELCOME, FRAME_REFUSE, FRAME_PING, FRAME_PONG };
+enum frame_kind {
+	FRAME_HELLO = 1,
+	FRAME_WELCOME,
+	FRAME_REFUSE,
+	FRAME_PING,
+	FRAME_PONG,
+	FRAME_JOIN,
+	FRAME_JOINED
+};
 
 struct frame {
 	enum peer_lane lane;

@@ -17,20 +17,6 @@
 #define SENTENCE 512
 #define OWN_DIAL_NS 1000000000u /* how long a dial of our own is waited for before the other's is taken */
 
-/* Send a small frame on a connection that is not up yet: its socket is empty and takes it whole. */
-static bool send_now(struct link *l, enum frame_kind kind, struct cairn_slice body)
-{
-	unsigned char frame[FRAME_HEAD + FRAME_GREETING_MAX];
-
-	frame_head(frame, l->which == LINK_BULK ? PEER_BULK : PEER_URGENT, kind, 0, &body, 1, body.len);
-	memcpy(frame + FRAME_HEAD, body.data, body.len);
-	if (send(l->fd, frame, FRAME_HEAD + body.len, MSG_NOSIGNAL | MSG_DONTWAIT) ==
-	    (ssize_t)(FRAME_HEAD + body.len))
-		return true;
-	link_close(l, "it does not take the handshake");
-	return false;
-}
-
 static bool send_hello(struct link *l, enum frame_kind kind, uint64_t called, unsigned version)
 {
 	const struct peer_options *o = &l->peers->options;
@@ -49,7 +35,7 @@ static bool send_hello(struct link *l, enum frame_kind kind, uint64_t called, un
 	snprintf(hello.who.cluster_name, sizeof(hello.who.cluster_name), "%s", o->cluster_name);
 	snprintf(hello.who.name, sizeof(hello.who.name), "%s", o->name);
 	snprintf(hello.who.software, sizeof(hello.who.software), "%s", PACKAGE_VERSION);
-	return send_now(l, kind, cairn_slice(body, frame_hello_put(body, &hello)));
+	return link_send_now(l, kind, cairn_slice(body, frame_hello_put(body, &hello)));
 }
 
 void greet_begin(struct link *l)
@@ -104,6 +90,8 @@ static void say(const struct link *l, enum peer_refusal refusal, const struct fr
 		snprintf(text, SENTENCE, "%s, node %lu, was removed from cluster %s, says %s", who->name,
 			 (unsigned long)who->id, o->cluster_name, o->name);
 		break;
+	case PEER_REFUSED_JOIN: /* said by the host */
+		break;
 	case PEER_REFUSED_BUSY:
 		snprintf(text, SENTENCE, "%s is about to call %s itself", o->name, who->name);
 		break;
@@ -128,9 +116,10 @@ static void refuse(struct link *l, enum peer_refusal refusal, const struct frame
 			pthread_mutex_unlock(&peer->lock);
 		}
 	}
-	if (send_now(l, FRAME_REFUSE,
-		     cairn_slice(body,
-				 frame_refuse_put(body, sizeof(body), refusal, l->peers->options.id, text))))
+	if (link_send_now(
+		    l, FRAME_REFUSE,
+		    cairn_slice(body,
+				frame_refuse_put(body, sizeof(body), refusal, l->peers->options.id, text))))
 		link_close(l, text);
 }
 
@@ -170,6 +159,7 @@ static void up(struct link *l, const struct peer_who *who)
 		snprintf(stats->software, sizeof(stats->software), "%s", who->software);
 		stats->error[0] = 0;
 		stats->since_ns = clock_boot_ns();
+		snprintf(stats->key, sizeof(stats->key), "%s", l->tls ? tls_key(l->tls) : "");
 		stats->rtt_ns = 0;
 		stats->clock_ns = 0;
 	}
@@ -285,7 +275,9 @@ void greet_frame(struct link *l, const struct frame *frame)
 	char text[SENTENCE] = "";
 	enum peer_refusal refusal;
 
-	if (!l->dialled) {
+	if (frame->kind == FRAME_JOIN || l->state == LINK_GUEST || (l->tls && tls_is_guest(l->tls))) {
+		join_frame(l, frame);
+	} else if (!l->dialled) {
 		take_hello(l, frame);
 	} else if (frame->kind == FRAME_REFUSE) {
 		take_refusal(l, frame->body);

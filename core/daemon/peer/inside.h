@@ -10,10 +10,12 @@
 #include "loop.h"
 #include "peer.h"
 #include "pool.h"
+#include "tls.h"
 
 enum { LINK_FIRST, LINK_BULK, LINKS };
-enum link_state { LINK_RESOLVING, LINK_CONNECTING, LINK_GREETING, LINK_UP };
+enum link_state { LINK_RESOLVING, LINK_CONNECTING, LINK_SECURING, LINK_GREETING, LINK_GUEST, LINK_UP };
 
+#define LINK_JOIN_MS 60000      /* how long somebody who wants to join may wait */
 #define LINK_STRANGERS 64       /* most accepted connections that have not said yet who they are */
 #define LINK_INPUT (128u << 10) /* bytes of input at a time */
 
@@ -38,6 +40,9 @@ struct link {
 	struct loop_watch *watch;
 	unsigned watched;
 	struct resolve *resolve;
+	struct tls *tls;                    /* NULL: in the open. Under the peer's lock once the link is up */
+	uint64_t guest;                     /* number of somebody who wants to join; 0: this is none */
+	bool more;                          /* it holds input that the socket will not tell of */
 	uint64_t until_ns;                  /* the handshake must have ended */
 	uint64_t pinged_ns;                 /* last ping */
 	char address[PEER_ADDRESS_MAX + 1]; /* of the other side */
@@ -80,6 +85,9 @@ struct peers {
 	struct loop_watch *watch;
 	bool paused; /* no descriptors: accepting goes on with the timer */
 	char address[PEER_ADDRESS_MAX + 1];
+	struct tls_maker *tls; /* NULL: in the open */
+	struct peer_keys keys;
+	uint64_t guests; /* so far */
 	struct link *strangers;
 	unsigned stranger_count;
 	struct loop_timer *timer;
@@ -133,6 +141,11 @@ void link_take(struct peers *p, int fd, const char *address);
 void link_dial(struct peer *peer, unsigned which);
 /* Close, and free it. WHY for people; NULL: nobody is told. */
 void link_close(struct link *l, const char *why);
+/* Read what there is. */
+void link_read(struct link *l);
+/* Send a small frame on a connection that is not up: it is empty and takes it whole. False: the link is
+ * closed. */
+bool link_send_now(struct link *l, enum frame_kind kind, struct cairn_slice body);
 /* Wait for what the state asks for. */
 void link_watch(struct link *l);
 /* The link is UP, its socket takes bytes again or it failed: look after it. */
@@ -143,6 +156,10 @@ void link_settle(struct link *l);
 void greet_begin(struct link *l);
 /* Take a frame of the handshake. */
 void greet_frame(struct link *l, const struct frame *frame);
+
+/* join.c */
+/* Somebody wants to join. */
+void join_frame(struct link *l, const struct frame *frame);
 
 /* resolve.c: look HOST up, in the pool or here; DONE is called in the loop, perhaps before this returns, with
  * 0 or a code of getaddrinfo, unless resolve_drop came before. NULL when there is no memory. */

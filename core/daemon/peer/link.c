@@ -21,7 +21,7 @@
 #define UNSENT_MAX \
 	(256 << 10) /* bytes of the first connection that the kernel holds unsent: what is there is not \
 		       overtaken any more */
-#define READS 16    /* most reads in one turn */
+#define READS 64    /* most reads in one turn */
 
 static void on_events(void *arg, unsigned events);
 
@@ -148,8 +148,10 @@ void link_close(struct link *l, const char *why)
 	}
 	if (l->peer)
 		up = leave(l, why);
+	tls_free(l->tls); /* nobody finds it any more */
+	l->tls = NULL;
 	if (l->fd >= 0)
-		close(l->fd); /* nobody finds it any more */
+		close(l->fd);
 	l->fd = -1;
 	if (l->peer && up && l->which == LINK_FIRST && l->peer->links[LINK_BULK])
 		link_close(l->peer->links[LINK_BULK], why ? "the first connection is lost" : NULL);
@@ -163,7 +165,7 @@ void link_watch(struct link *l)
 {
 	unsigned events = LOOP_READ;
 
-	if (l->state == LINK_CONNECTING) {
+	if (l->state == LINK_CONNECTING || (l->state == LINK_SECURING && tls_wants_write(l->tls))) {
 		events = LOOP_WRITE;
 	} else if (l->state == LINK_UP) {
 		pthread_mutex_lock(&l->peer->lock);
@@ -200,6 +202,52 @@ static bool begin_watch(struct link *l, unsigned events)
 	return false;
 }
 
+/* Go on with making it secret. */
+static void secure(struct link *l)
+{
+	char why[PEER_ADDRESS_MAX + 300];
+	int r = tls_handshake(l->tls);
+
+	if (r < 0) {
+		snprintf(why, sizeof(why), "%s %s", l->address, tls_why(l->tls));
+		if (!l->dialled)
+			log_warn(l->peers->options.log, LOG_REPLICATION, "a peer is refused",
+				 LOG_TEXT("address", l->address), LOG_TEXT("why", tls_why(l->tls)));
+		link_close(l, why);
+		return;
+	}
+	if (r == 1)
+		l->state = LINK_GREETING;
+	link_watch(l);
+	if (r == 1) {
+		greet_begin(l);
+		if (!l->dead)
+			link_read(l); /* what came with the end of the handshake */
+	}
+}
+
+/* The socket is there: now the handshakes. */
+static void begin(struct link *l)
+{
+	struct peers *p = l->peers;
+	struct tls_secrets secrets = { &p->keys, NULL, p->options.calls.token, p->options.arg };
+
+	set_options(l);
+	if (!p->tls) {
+		l->state = LINK_GREETING;
+		link_watch(l);
+		greet_begin(l);
+		return;
+	}
+	l->tls = tls_new(p->tls, l->fd, !l->dialled, &secrets);
+	if (!l->tls) {
+		link_close(l, "no memory");
+		return;
+	}
+	l->state = LINK_SECURING;
+	secure(l);
+}
+
 static void connected(struct link *l)
 {
 	int error = 0;
@@ -213,10 +261,7 @@ static void connected(struct link *l)
 		link_close(l, why);
 		return;
 	}
-	set_options(l);
-	l->state = LINK_GREETING;
-	link_watch(l);
-	greet_begin(l);
+	begin(l);
 }
 
 static void on_resolved(void *arg, int code, const struct sockaddr *address, socklen_t len)
@@ -280,9 +325,12 @@ void link_take(struct peers *p, int fd, const char *address)
 		l->next->at = &l->next;
 	p->strangers = l;
 	p->stranger_count++;
-	set_options(l);
+	l->busy = true;
 	if (begin_watch(l, LOOP_READ))
-		greet_begin(l);
+		begin(l);
+	l->busy = false;
+	if (l->dead)
+		free_link(l);
 }
 
 static void on_caller(void *arg, unsigned events)
@@ -463,6 +511,44 @@ static bool make_room(struct link *l, size_t need)
 	return true;
 }
 
+/* As recv; -errno. */
+static ssize_t receive(struct link *l, void *to, size_t len)
+{
+	ssize_t n;
+
+	if (!l->tls) {
+		n = recv(l->fd, to, len, 0);
+		return n < 0 ? -errno : n;
+	}
+	if (l->state == LINK_UP)
+		pthread_mutex_lock(&l->peer->lock);
+	n = tls_read(l->tls, to, len);
+	l->more = n > 0 && tls_has_more(l->tls);
+	if (l->state == LINK_UP)
+		pthread_mutex_unlock(&l->peer->lock);
+	return n;
+}
+
+bool link_send_now(struct link *l, enum frame_kind kind, struct cairn_slice body)
+{
+	unsigned char frame[FRAME_HEAD + FRAME_GREETING_MAX];
+	struct iovec iov = { frame, FRAME_HEAD + body.len };
+	size_t n = 0;
+	int error = 0;
+
+	frame_head(frame, l->which == LINK_BULK ? PEER_BULK : PEER_URGENT, kind, 0, &body, 1, body.len);
+	if (body.len)
+		memcpy(frame + FRAME_HEAD, body.data, body.len);
+	if (l->tls)
+		n = tls_write(l->tls, &iov, 1, &error);
+	else if (send(l->fd, frame, iov.iov_len, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)iov.iov_len)
+		n = iov.iov_len;
+	if (n == iov.iov_len && !error)
+		return true;
+	link_close(l, "it does not take the handshake");
+	return false;
+}
+
 static void read_input(struct link *l)
 {
 	size_t need = FRAME_HEAD, room;
@@ -474,11 +560,11 @@ static void read_input(struct link *l)
 			break;
 		}
 		room = l->cap - l->len;
-		n = recv(l->fd, l->in + l->len, room, 0);
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		n = receive(l, l->in + l->len, room);
+		if (n == -EAGAIN || n == -EINTR)
 			break;
 		if (n <= 0) {
-			link_close(l, n < 0 ? strerror(errno) : "it has hung up");
+			link_close(l, n < 0 ? strerror((int)-n) : "it has hung up");
 			break;
 		}
 		l->len += (size_t)n;
@@ -486,9 +572,24 @@ static void read_input(struct link *l)
 		if (l->peer)
 			atomic_fetch_add_explicit(&l->peer->bytes_in, (uint64_t)n, memory_order_relaxed);
 		take_input(l, &need);
-		if ((size_t)n < room)
+		if (!l->tls && (size_t)n < room)
 			break;
 	}
+	if (!l->dead && l->more)
+		peers_kick(l->peers);
+}
+
+void link_read(struct link *l)
+{
+	bool outermost = !l->busy;
+
+	l->busy = true;
+	read_input(l);
+	if (!outermost)
+		return;
+	l->busy = false;
+	if (l->dead)
+		free_link(l);
 }
 
 static void on_events(void *arg, unsigned events)
@@ -498,6 +599,8 @@ static void on_events(void *arg, unsigned events)
 	l->busy = true;
 	if (l->state == LINK_CONNECTING) {
 		connected(l);
+	} else if (l->state == LINK_SECURING) {
+		secure(l);
 	} else {
 		if (events & LOOP_WRITE && l->state == LINK_UP)
 			link_settle(l);

@@ -155,8 +155,11 @@ static void tend_link(struct peer *peer, unsigned which, uint64_t now)
 	if (failed) {
 		link_close(l, strerror(-failed));
 	} else if (l && l->state == LINK_UP) {
-		if (tend_up(l, now))
+		if (tend_up(l, now)) {
 			link_watch(l);
+			if (l->more)
+				link_read(l);
+		}
 	} else if (l) {
 		if (now >= l->until_ns) {
 			char why[PEER_ADDRESS_MAX + 64];
@@ -280,6 +283,14 @@ static enum cairn_code set_up(struct peers *p, struct cairn_error *error)
 	    loop_watch(o->loop, p->kick_fd, LOOP_READ, on_kick, p, &p->kick) < 0 ||
 	    loop_timer_new(o->loop, on_timer, p, &p->timer) < 0)
 		return cairn_fail(error, CAIRN_E_INTERNAL, "no memory for peers");
+	if (o->keys) {
+		enum cairn_code code = tls_maker_new(&p->tls, error);
+
+		if (code)
+			return code;
+		p->keys = *o->keys;
+		o->keys = &p->keys;
+	}
 	return o->listen ? link_listen(p, o->listen, error) : CAIRN_OK;
 }
 
@@ -341,6 +352,8 @@ void peers_close(struct peers *p)
 		free_peer(peer);
 	}
 	loop_timer_free(p->timer);
+	tls_maker_free(p->tls);
+	explicit_bzero(&p->keys, sizeof(p->keys));
 	if (p->fd >= 0)
 		close(p->fd);
 	if (p->kick_fd >= 0)
@@ -398,6 +411,24 @@ void peers_remove(struct peers *p, uint64_t id)
 	for (unsigned which = LINKS; which-- > 0;)
 		if (peer->links[which])
 			link_close(peer->links[which], NULL);
+}
+
+enum cairn_code peers_rekey(struct peers *p, const struct peer_keys *keys, struct cairn_error *error)
+{
+	if (!p->tls || !keys->count)
+		return cairn_fail(error, CAIRN_E_INVALID,
+				  "peers talk without TLS here: there is no key to change");
+	p->keys = *keys;
+	for (struct peer *peer = p->peers; peer; peer = peer->next)
+		for (unsigned which = LINKS; which-- > 0;) {
+			struct link *l = peer->links[which];
+
+			if (l && l->tls && peer_keys_find(keys, tls_key(l->tls)) < 0)
+				link_close(l,
+					   l->state == LINK_UP ? "its cluster key is not good any more"
+							       : NULL);
+		}
+	return CAIRN_OK;
 }
 
 int peers_send(struct peers *p, uint64_t id, enum peer_lane lane, uint8_t kind, uint64_t shard,

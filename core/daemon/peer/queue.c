@@ -73,26 +73,41 @@ static void failed(struct link *l, int error)
 	peers_kick(l->peers);
 }
 
-/* Hand IOV to the kernel. Bytes taken, 0 also where it takes none, or failed. */
+static void blocked(struct link *l)
+{
+	l->blocked = true;
+	peers_kick(l->peers);
+}
+
+static void note(struct link *l, int error)
+{
+	if (error == -EAGAIN || error == -EWOULDBLOCK)
+		blocked(l);
+	else if (error)
+		failed(l, error);
+}
+
+/* Hand IOV to the kernel, or to TLS. Bytes taken, 0 also where it takes none, or failed. */
 static size_t hand_over(struct link *l, struct iovec *iov, size_t count)
 {
 	struct msghdr message = { .msg_iov = iov, .msg_iovlen = count };
 	ssize_t n;
+	int error = 0;
 
-	do
-		n = sendmsg(l->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-	while (n < 0 && errno == EINTR);
-	if (n >= 0) {
-		atomic_fetch_add_explicit(&l->peer->bytes_out, (uint64_t)n, memory_order_relaxed);
-		return (size_t)n;
-	}
-	if (errno == EAGAIN || errno == EWOULDBLOCK) {
-		l->blocked = true;
-		peers_kick(l->peers);
+	if (l->tls) {
+		n = (ssize_t)tls_write(l->tls, iov, count, &error);
 	} else {
-		failed(l, -errno);
+		do
+			n = sendmsg(l->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+		while (n < 0 && errno == EINTR);
+		if (n < 0) {
+			error = -errno;
+			n = 0;
+		}
 	}
-	return 0;
+	atomic_fetch_add_explicit(&l->peer->bytes_out, (uint64_t)n, memory_order_relaxed);
+	note(l, error);
+	return (size_t)n;
 }
 
 /* N bytes from the start of Q are sent; whole frames go, of the last one LEFT is noted. Returns what of N is
@@ -180,14 +195,14 @@ void queue_flush(struct peer *peer, unsigned which)
 
 	if (!l || l->failed || l->blocked)
 		return;
-	while ((all = gather(peer, l, which, iov)) > 0) {
+	if (l->tls)
+		note(l, tls_flush(l->tls));
+	while (!l->blocked && !l->failed && (all = gather(peer, l, which, iov)) > 0) {
 		n = hand_over(l, iov, 3);
 		take_off_all(peer, l, which, n);
 		if (n < all) {
-			if (!l->blocked && !l->failed) {
-				l->blocked = true;
-				peers_kick(l->peers);
-			}
+			if (!l->blocked && !l->failed)
+				blocked(l);
 			break;
 		}
 	}
@@ -237,8 +252,8 @@ int queue_frame(struct peer *peer, enum peer_lane lane, const unsigned char *hea
 	if (sent) {
 		l->current = lane;
 		l->left = size - sent;
-		l->blocked = true;
-		peers_kick(peer->peers);
+		if (!l->blocked)
+			blocked(l);
 	}
 	if (sent < FRAME_HEAD) {
 		add(q, cairn_slice(head + sent, FRAME_HEAD - sent));

@@ -37,7 +37,7 @@ requires_config_files() {
   printf '[log]\nlevel = error\n[node]\nname = filed\n' >"$cairn_root/a.conf"
   [ "$(cairnd -c "$cairn_root/a.conf" --print-config | grep '^level')" = "level = error" ]
   [ "$(CAIRN_LOG=replication=trace,info cairnd -c "$cairn_root/a.conf" --print-config | grep '^level')" = "level = replication=trace,info" ]
-  [ "$(CAIRN_LOG=info cairnd -c "$cairn_root/a.conf" -l warn -n opted --print-config | grep -E '^(level|name)' | tr '\n' ' ')" = \
+  [ "$(CAIRN_LOG=info cairnd -c "$cairn_root/a.conf" -l warn -n opted --print-config | grep -E '^(level|name = opted)' | tr '\n' ' ')" = \
     "name = opted level = warn " ]
 }
 

@@ -93,7 +93,7 @@ END
 @test "what cannot be done is said" {
   cat >script <<END
 . '$library'
-cairn_cluster 3
+cairn_cluster many
 echo "status \$?"
 cairn_kill n7
 echo "status \$?"
@@ -101,7 +101,7 @@ cairn_node --nonsense
 echo "status \$?"
 END
   run stranger bash script
-  [[ "$output" == *"cairn.bash: unsupported: a cluster of 3 nodes: this cairn makes clusters of one"$'\n'"status 10"* ]]
+  [[ "$output" == *"cairn.bash: invalid: cairn_cluster takes a number of nodes, not 'many'"$'\n'"status 2"* ]]
   [[ "$output" == *"cairn.bash: no node n7 is running"$'\n'"status 1"* ]]
   [[ "$output" == *"cairnd: invalid: there is no option --nonsense"*"cairn.bash: node n1 did not become ready"$'\n'"status 1"* ]]
   # The script's end did not wait for the second process.

@@ -19,6 +19,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "config.h"
+#include "cluster.h"
 #include "control.h"
 #include "gateway.h"
 #include "journal.h"
@@ -479,7 +480,11 @@ static enum cairn_code run(struct daemon *d, const struct options *o, struct cai
 	if (!code)
 		code = open_journal(d, error);
 	if (!code)
+		code = cluster_open(&d->node, error);
+	if (!code)
 		code = volumes_open(&d->node, error);
+	if (!code && d->node.cluster)
+		code = cluster_start(d->node.cluster, error);
 	if (!code)
 		code = control_open(&d->node, error);
 	if (!code)
@@ -501,6 +506,7 @@ static enum cairn_code run(struct daemon *d, const struct options *o, struct cai
 	restores_close(&d->node);
 	volumes_close(&d->node);
 	journal_close(d->node.journal);
+	cluster_close(d->node.cluster);
 	node_close(&d->node);
 	metrics_free(d->node.metrics);
 	if (!code && d->failure.code) {

@@ -15,6 +15,7 @@
 struct journal;
 struct volumes;
 struct pool;
+struct cluster;
 struct control;
 struct restore;
 struct watches;
@@ -29,6 +30,7 @@ struct node {
 	struct pool *pool;                  /* workers for reads and upkeep that wait for disks */
 	struct journal *journal;            /* of all shards whose writes are synced */
 	struct volumes *volumes;            /* by name, the system volume included */
+	struct cluster *cluster;            /* that the node belongs to; NULL: it is on its own */
 	struct control *control;            /* the control socket */
 	struct gateway *gateways;           /* that run; of the loop's thread */
 	void (*gateways_closed)(void *arg); /* see gateways_close */

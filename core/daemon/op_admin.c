@@ -5,7 +5,6 @@
 #include <config.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 #include "clock.h"
 #include "nearest.h"
@@ -114,51 +113,17 @@ static void add_volume(void *arg, struct volume *v)
 	cairn_msg_close(&c->answer, mark);
 }
 
-struct health {
-	struct cairn_error error; /* of the first volume that is not well */
-	struct volume *volume;
-};
-
-static void look_at(void *arg, struct volume *v)
-{
-	struct health *h = arg;
-	struct cairn_error error;
-
-	if (!h->volume && volume_health(v, &error)) {
-		h->error = error;
-		h->volume = v;
-	}
-}
-
 void op_status(struct call *c)
 {
-	struct health h = { 0 };
-	struct statvfs fs;
 	struct cairn_msg *m = &c->answer;
 	struct node *n = c->node;
-	char text[600];
-	size_t mark;
 
-	volumes_each(n, look_at, &h);
-	cairn_msg_text(m, CAIRN_F_STATE, h.volume ? "degraded" : "ok");
-	if (h.volume)
-		snprintf(text, sizeof(text), "%s", h.error.message);
-	else
-		snprintf(text, sizeof(text), "1 of 1 nodes, leader %s", n->name);
-	cairn_msg_text(m, CAIRN_F_MESSAGE, text);
-	if (h.error.hint[0])
-		cairn_msg_text(m, CAIRN_F_HINT, h.error.hint);
+	status_state(c);
 	cairn_msg_text(m, CAIRN_F_SERVED_BY, n->name);
 	cairn_msg_text(m, CAIRN_F_RELEASE, PACKAGE_VERSION);
 	cairn_msg_u64(m, CAIRN_F_PID, (uint64_t)getpid());
 	cairn_msg_u64(m, CAIRN_F_UPTIME_MS, (clock_boot_ns() - n->start_ns) / 1000000);
-	mark = cairn_msg_open(m, CAIRN_F_NODE);
-	cairn_msg_text(m, CAIRN_F_NAME, n->name);
-	cairn_msg_text(m, CAIRN_F_ROLE, "leader");
-	if (fstatvfs(n->data_fd, &fs) == 0)
-		cairn_msg_u64(m, CAIRN_F_DISK_FREE, (uint64_t)fs.f_bavail * fs.f_frsize);
-	cairn_msg_text(m, CAIRN_F_ADDRESS, setting_text(n->settings, SETTING_CONTROL_SOCKET));
-	cairn_msg_close(m, mark);
+	status_nodes(c);
 	volumes_each(n, add_volume, c);
 	call_done(c);
 }

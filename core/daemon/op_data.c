@@ -83,10 +83,13 @@ static void page_done(struct call *c);
 /* A local read says who served it, and how old its answer may be: not at all where there is one node. */
 static void say_who(struct call *c)
 {
+	struct shard_role role;
+
 	if (!cairn_field_bool(c->fields, CAIRN_F_LOCAL, false))
 		return;
+	shard_role(volume_shard(c->volume, cairn_slice(NULL, 0)), &role);
 	cairn_msg_text(&c->answer, CAIRN_F_SERVED_BY, c->node->name);
-	cairn_msg_u64(&c->answer, CAIRN_F_AGE_MS, 0);
+	cairn_msg_u64(&c->answer, CAIRN_F_AGE_MS, role.age_ns / 1000000);
 }
 
 /* How long the key stays, beside the time when it goes. */
@@ -145,6 +148,36 @@ static void read_elsewhere(struct call *c)
 	read_done(c);
 }
 
+static void read_here(struct call *c);
+
+static void read_confirmed(struct shard_read *q)
+{
+	struct call *c = (struct call *)((char *)q - offsetof(struct call, read));
+
+	if (q->error.code) {
+		c->error = q->error;
+		call_done(c);
+		return;
+	}
+	read_here(c);
+}
+
+/* Whether C may read at once; else it goes on when that is confirmed. */
+static bool may_begin(struct call *c)
+{
+	struct shard *s = volume_shard(c->volume, cairn_slice(NULL, 0));
+
+	if (!shard_asks(s) || cairn_field_bool(c->fields, CAIRN_F_LOCAL, false))
+		return true;
+	if (!c->keep(c)) {
+		call_fail(c, CAIRN_E_INTERNAL, "out of memory");
+		return false;
+	}
+	c->read =
+		(struct shard_read){ .loop = c->loop, .deadline_ns = c->deadline_ns, .done = read_confirmed };
+	return shard_read_begin(s, &c->read);
+}
+
 /* In the loop; without waiting where that works. */
 static void read_here(struct call *c)
 {
@@ -189,6 +222,8 @@ void reads_serve(struct reads *r)
 
 void op_read(struct call *c)
 {
+	if (!may_begin(c))
+		return;
 	if (c->op != CAIRN_OP_GET || !c->reads) {
 		read_here(c);
 		return;
@@ -287,7 +322,7 @@ void op_scan(struct call *c)
 	cairn_msg_fields(&c->write.command, c->fields);
 	if (cairn_msg_error(&c->write.command) || !c->keep(c))
 		call_fail(c, CAIRN_E_INTERNAL, "out of memory");
-	else
+	else if (may_begin(c))
 		read_here(c);
 }
 

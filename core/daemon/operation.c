@@ -239,6 +239,46 @@ static enum cairn_code check(struct call *c)
 	return volume_get(c->node, volume, &c->volume, &c->error);
 }
 
+/* The volume that C names may have been made on another node just now: the cluster has been asked, and this
+ * node has opened what it heard of. */
+static void volume_settled(struct loop_task *t)
+{
+	struct call *c = (struct call *)((char *)t - offsetof(struct call, back));
+
+	c->error.code = CAIRN_OK;
+	if (check(c))
+		call_done(c);
+	else
+		rows[c->op].run(c);
+}
+
+static void volume_asked(struct shard_read *q)
+{
+	struct call *c = (struct call *)((char *)q - offsetof(struct call, read));
+
+	if (q->error.code) {
+		c->error = q->error;
+		call_done(c);
+		return;
+	}
+	c->back.run = volume_settled;
+	volumes_when_settled(c->node, &c->back);
+}
+
+/* Whether C, whose check has failed, goes on when the cluster has said which volumes there are. */
+static bool ask_for_volume(struct call *c)
+{
+	const struct operation *row = operation(c->op);
+	struct volume *system = volumes_system(c->node);
+
+	if (!c->node->cluster || !row || !row->on_volume || !system || !system->shard || !c->node->loop ||
+	    (c->error.code != CAIRN_E_NOT_FOUND && c->error.code != CAIRN_E_UNAVAILABLE) ||
+	    volume_is_listed(c->node, c->fields) || !c->keep(c))
+		return false;
+	c->read = (struct shard_read){ .loop = c->loop, .deadline_ns = c->deadline_ns, .done = volume_asked };
+	return !shard_read_begin(system->shard, &c->read);
+}
+
 void call_start(struct call *c)
 {
 	c->start_ns = clock_boot_ns();
@@ -249,10 +289,12 @@ void call_start(struct call *c)
 	c->volume = NULL;
 	c->rows = 0;
 	cairn_msg_start(&c->answer, 0);
-	if (check(c))
-		call_done(c);
-	else
+	if (check(c)) {
+		if (!ask_for_volume(c))
+			call_done(c);
+	} else {
 		rows[c->op].run(c);
+	}
 }
 
 void call_done(struct call *c)

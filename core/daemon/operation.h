@@ -68,6 +68,7 @@ struct call {
 	struct volume *volume;    /* held from call_start to call_done; NULL for operations without one */
 	struct shard_write write; /* for operations that write; its messages' memory is the face's to reuse or
 				     free after done */
+	struct shard_read read;   /* for operations that read, where other nodes must be asked */
 	struct pool_task work;    /* what has to wait for a disk */
 	struct loop_task back;    /* its way back into the loop */
 	uint64_t start_ns;        /* for the latency histogram */
@@ -123,6 +124,9 @@ void op_digest(struct call *c);
  */
 struct volume_change *volume_change_of(struct call *c);
 void volume_change_free(struct volume_change *v);
+/* op_cluster.c: the state and its sentence, and the nodes, as fields of the answer to status. */
+void status_state(struct call *c);
+void status_nodes(struct call *c);
 /* op_watch.c: */
 void op_watch(struct call *c);
 /* op_upkeep.c: */

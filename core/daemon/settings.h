@@ -69,6 +69,11 @@ enum setting_type {
 	  "size of one file of the journal") \
 	X(JOURNAL_MAX, "journal", "max", SIZE, "256M", 65536, UINT64_MAX, SETTING_LIVE, 0, NULL, \
 	  "a volume that keeps more of the journal from being used again writes what it needs elsewhere") \
+	X(CLUSTER_PEERS, "cluster", "peers", TEXT, "", 0, 0, SETTING_RESTART, 0, NULL, \
+	  "nodes of the cluster, this one included: NAME=HOST:PORT, separated by blanks; the same list for " \
+	  "every node. A node that has been in a cluster once needs it no more") \
+	X(CLUSTER_NAME, "cluster", "name", NAME, "cairn", 0, 0, SETTING_RESTART, 0, NULL, \
+	  "name of the cluster that is made with cluster.peers") \
 	X(VOLUME_ENGINE, "volume", "engine", TEXT, "", 0, 0, SETTING_RESTART, 'e', "engine", \
 	  "engine of new volumes: a name, or the path of a plugin; bitcask, else leveldb, else memory") \
 	X(VOLUME_PARAMETERS, "volume", "parameters", TEXT, "", 0, 0, SETTING_RESTART, 0, NULL, \

@@ -13,7 +13,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include "shard_inside.h"
+#include "replica.h"
 #include "banned.h"
 
 #define FULL_NS 60000000000u /* how long the last refusal for want of room counts as a state */
@@ -27,6 +27,7 @@ void shard_let_go(struct shard *s)
 		return;
 	closed = s->closed;
 	arg = s->closed_arg;
+	replica_free(s->replica);
 	if (s->instance)
 		s->module->close(s->instance);
 	if (s->store && s->overlay && !s->stopped && !s->node->offline)
@@ -134,6 +135,23 @@ void shard_note_full(struct shard *s, const struct cairn_error *error)
 enum cairn_code shard_may_read(struct shard *s, struct cairn_error *error)
 {
 	return shard_health(s, error);
+}
+
+void shard_role(struct shard *s, struct shard_role *role)
+{
+	const struct replica *r = s->replica;
+
+	*role = (struct shard_role){ .alone = true, .role = CAIRN_ROLE_LEADER };
+	if (!r)
+		return;
+	*role = (struct shard_role){ .role = r->role, .term = r->term, .leader = r->leader };
+	if (r->role != CAIRN_ROLE_LEADER)
+		role->age_ns = clock_boot_ns() - r->heard_ns;
+}
+
+bool shard_asks(const struct shard *s)
+{
+	return s->replica;
 }
 
 struct store *shard_store(struct shard *s)

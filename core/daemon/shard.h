@@ -22,7 +22,13 @@ struct shard_write {
 	struct loop *loop;        /* done() runs in this loop's thread */
 	struct loop_task task;    /* the shard's */
 	uint64_t deadline_ns;     /* loop time; passed before it was proposed: TIMEOUT. 0: none */
-	struct cairn_position place;         /* the shard's: index and term in the log */
+	struct cairn_position place; /* the shard's: index and term in the log */
+	/* The shard's, where it has peers: */
+	uint64_t since_ns, reference; /* when it came; its name on the way to the leader */
+	bool proposed;                /* somewhere, once */
+	bool refused;                 /* it was not, and this is why it ended */
+	bool guest; /* another node's, which finds the leader itself; set by whoever hands it in */
+	bool mute;  /* nobody hears the answer */
 	void (*done)(struct shard_write *w); /* exactly once; may run before shard_write returns */
 };
 
@@ -31,6 +37,33 @@ struct shard_write {
  * this turn, together with everything else that came in. The caller holds the volume until done().
  */
 void shard_write(struct shard *s, struct shard_write *w);
+
+/* One linearizable read that waits until it may be served. Embedded in what it is about. */
+struct shard_read {
+	struct shard_read *next;  /* the shard's */
+	struct loop *loop;        /* done() runs in its thread */
+	struct loop_task task;    /* the shard's */
+	uint64_t deadline_ns;     /* loop time; 0: none */
+	uint64_t since_ns;        /* the shard's */
+	struct cairn_error error; /* out: code 0 when it may be served now */
+	void (*done)(struct shard_read *q);
+};
+/*
+ * Whether a read that begins now may be served at once, as it may where one node decides alone. Else Q is the
+ * shard's until its done() is called, exactly once. In the thread of Q->loop; the caller holds the volume.
+ */
+bool shard_read_begin(struct shard *s, struct shard_read *q);
+/* Whether reads of S ask other nodes. */
+bool shard_asks(const struct shard *s);
+
+/* What a shard's replication says of itself. */
+struct shard_role {
+	bool alone;    /* no other node decides anything */
+	unsigned role; /* enum cairn_role */
+	uint64_t term, leader;
+	uint64_t age_ns; /* since the leader was heard last; 0: it is this node */
+};
+void shard_role(struct shard *s, struct shard_role *role);
 
 /*
  * Once a second or earlier, in the node's loop, while the caller holds the volume: keys that are due go, the
@@ -124,7 +157,10 @@ struct shard_options {
 	/* Called once if the shard stops, in the thread that noticed; shard_health says why. May be NULL. */
 	void (*stopped)(void *arg);
 	void *arg;
-	bool must_be_durable; /* UNSUPPORTED on an engine that is not */
+	shard_tap_fn *tap; /* see shard_tap; or NULL */
+	void *tap_arg;
+	struct cairn_slice members; /* of a new shard with peers, as a MEMBERS entry has them */
+	bool must_be_durable;       /* UNSUPPORTED on an engine that is not */
 	struct engine *ready; /* open and filled already, and the shard's from now on whatever is returned; or
 				 NULL */
 };

@@ -52,10 +52,11 @@ static enum cairn_code apply_commands(struct shard *s, struct shard_write *batch
 	size_t n = 0;
 
 	for (struct shard_write *w = batch; w; w = w->next) {
-		cairn_msg_start(&w->answer, 0);
+		if (!w->mute)
+			cairn_msg_start(&w->answer, 0);
 		s->commands[n++] = (struct store_command){ .position = w->place,
 							   .message = cairn_msg_slice(&w->command),
-							   .answer = &w->answer,
+							   .answer = w->mute ? NULL : &w->answer,
 							   .error = &w->error };
 	}
 	return store_apply(s->store, s->commands, n, s->sync && !s->journal, error);

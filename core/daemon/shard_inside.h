@@ -16,6 +16,8 @@
 #include "stamp.h"
 #include "volume.h"
 
+struct replica;
+
 #define STEP_MAX 256        /* events of one step */
 #define APPLY_MAX 256       /* commands of one engine batch */
 #define TICK_NS 1000000000u /* the longest time between two ticks */
@@ -37,6 +39,7 @@ struct shard {
 	uint64_t incarnation; /* see shard.h */
 	bool sync;            /* writes are on disk before they are answered: */
 	struct journal_shard *journal; /* in the journal; NULL: in the engine */
+	struct replica *replica;       /* where its module has peers; else NULL */
 	bool overlay;                  /* the engine is one, and is flushed later */
 	bool checkpoints; /* the engine forgets, and the store is written into files now and then */
 	_Atomic uint64_t checkpoint_after_ns; /* clock_boot_ns before which none is tried, since one failed */
@@ -127,6 +130,14 @@ void shard_complete(struct shard_write *w);
 void shard_refuse(struct shard_write *w, const struct cairn_error *error);
 /* Give up on BATCH, writes linked by next, whose fate nobody knows. */
 void shard_fail_batch(struct shard_write *batch, const struct cairn_error *error);
+/* Take the inbox to the end of the waiting list, oldest first. */
+void shard_take_inbox(struct shard *s);
+/* Whether W can be proposed; else it is answered. */
+bool shard_may_propose(struct shard *s, struct shard_write *w);
+/* The stamp of what is proposed at BOOT_NS. */
+uint64_t shard_stamp(struct shard *s, uint64_t boot_ns);
+/* In L's thread: step at the end of this turn. */
+void shard_step_at_turn_end(struct shard *s, struct loop *l);
 /* Step in this thread, unless another one does. L: the loop that this is, or NULL. */
 void shard_try_step(struct shard *s, struct loop *l);
 /* The module's effects, in its order, while it steps. */

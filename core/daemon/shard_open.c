@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/random.h>
-#include "shard_inside.h"
+#include "replica.h"
 #include "banned.h"
 
 static void *host_alloc(void *arg, size_t size)
@@ -20,19 +20,13 @@ static void host_free(void *arg, void *p)
 	free(p);
 }
 
-static enum cairn_code open_module(struct shard *s, const char *name, struct cairn_error *error)
+static enum cairn_code open_module(struct shard *s, struct cairn_error *error)
 {
 	struct cairn_value values[32];
-	const struct plugin *p;
-	enum cairn_code code = loader_get(s->node->loader, PLUGIN_REPLICATION, name, &p, error);
+	const char *name = s->module->name;
+	enum cairn_code code;
 	int r;
 
-	if (code)
-		return code;
-	s->module = p->replication;
-	if (s->module->caps & CAIRN_REPLICATION_PEERS)
-		return cairn_fail(error, CAIRN_E_UNSUPPORTED,
-				  "replication-%s needs peers, and this cairnd has none", name);
 	if (params_count(s->module->params) > 32)
 		return cairn_fail(error, CAIRN_E_UNSUPPORTED, "replication-%s has more than 32 parameters",
 				  name);
@@ -193,9 +187,12 @@ static enum cairn_code replay(struct shard *s, struct cairn_error *error)
 	int stopped = 0;
 
 	store_facts(s->store, &facts);
+	if (s->replica) /* what lies behind may not be what the nodes agree on */
+		x.last = x.last < s->replica->hard.commit ? x.last : s->replica->hard.commit;
 	s->checkpoint = s->checkpoints ? facts.position.index : 0;
 	if (x.last <= facts.position.index) {
-		journal_release(s->journal, facts.position.index);
+		if (!s->replica)
+			journal_release(s->journal, facts.position.index);
 		return CAIRN_OK;
 	}
 	if (x.first > facts.position.index + 1) {
@@ -244,6 +241,7 @@ enum cairn_code shard_open(struct shard **out, struct node *n, const struct shar
 			   struct cairn_error *error)
 {
 	struct shard *s = calloc(1, sizeof(*s));
+	const struct plugin *p;
 	enum cairn_code code;
 
 	if (!s)
@@ -256,6 +254,8 @@ enum cairn_code shard_open(struct shard **out, struct node *n, const struct shar
 	pthread_mutex_init(&s->lock, NULL);
 	s->on_stop = o->stopped;
 	s->on_stop_arg = o->arg;
+	s->tap = o->tap;
+	s->tap_arg = o->tap_arg;
 	if (o->ready) {
 		s->engine = *o->ready;
 		o->ready->handle = NULL;
@@ -263,16 +263,23 @@ enum cairn_code shard_open(struct shard **out, struct node *n, const struct shar
 	snprintf(s->name, sizeof(s->name), "%s", o->name);
 	snprintf(s->folder, sizeof(s->folder), "%s", o->folder);
 	code = open_engine(s, o, error);
+	if (!code)
+		code = loader_get(n->loader, PLUGIN_REPLICATION, o->replication, &p, error);
+	s->module = code ? NULL : p->replication;
+	if (!code && s->module->caps & CAIRN_REPLICATION_PEERS && !n->offline)
+		code = replica_open(s, o, error);
 	if (!code && s->journal)
 		code = replay(s, error);
 	if (!code && s->checkpoints && o->ready) /* nothing but this has what it was filled with */
 		code = shard_write_checkpoint(s, error);
-	if (!code)
-		code = open_module(s, o->replication, error);
-	if (!code)
-		code = start_module(s, error);
+	if (!code && (!n->offline || !(s->module->caps & CAIRN_REPLICATION_PEERS)))
+		code = open_module(s, error);
+	if (!code && s->instance)
+		code = s->replica ? replica_start(s, error) : start_module(s, error);
 	if (code) {
 		cairn_error_prefix(error, "volume %s (%s)", s->name, s->folder);
+		if (s->replica)
+			cluster_remove(n->cluster, s->replica);
 		shard_let_go(s);
 		return code;
 	}
@@ -285,5 +292,7 @@ void shard_close(struct shard *s, void (*closed)(void *arg), void *arg)
 	s->closed = closed;
 	s->closed_arg = arg;
 	s->closing = true;
+	if (s->replica)
+		replica_close(s->replica);
 	shard_let_go(s);
 }

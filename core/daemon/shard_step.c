@@ -5,7 +5,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include "shard_inside.h"
+#include "replica.h"
 #include "banned.h"
 
 #define STEP_NS 500000 /* longest time that a loop gives to a shard in one turn */
@@ -19,7 +19,7 @@ static void done_task(struct loop_task *t)
 
 void shard_complete(struct shard_write *w)
 {
-	if (loop_inside(w->loop)) {
+	if (!w->loop || loop_inside(w->loop)) {
 		w->done(w);
 		return;
 	}
@@ -144,6 +144,10 @@ void shard_effect(void *arg, const struct cairn_effect *e)
 	struct shard_write *w;
 	struct cairn_error error;
 
+	if (s->replica) {
+		replica_effect(s, e);
+		return;
+	}
 	switch (e->kind) {
 	case CAIRN_EFFECT_APPEND:
 		on_append(s, &e->entry);
@@ -175,8 +179,7 @@ void shard_effect(void *arg, const struct cairn_effect *e)
 	}
 }
 
-/* The stamp of what is proposed now. */
-static uint64_t stamp(struct shard *s, uint64_t boot_ns)
+uint64_t shard_stamp(struct shard *s, uint64_t boot_ns)
 {
 	if (boot_ns - s->clock.base_boot_ns > STAMP_STEER_NS && boot_ns > s->clock.base_boot_ns) {
 		pthread_mutex_lock(&s->lock);
@@ -210,8 +213,7 @@ static int add_time(struct cairn_msg *m, uint64_t ns)
 	return 0;
 }
 
-/* Take the inbox to the end of the waiting list, oldest first. */
-static void take_inbox(struct shard *s)
+void shard_take_inbox(struct shard *s)
 {
 	struct shard_write *w = atomic_exchange_explicit(&s->inbox, NULL, memory_order_acquire),
 			   *first = NULL, **last = s->waiting_last;
@@ -264,8 +266,7 @@ static bool has_no_room(struct shard *s, struct shard_write *w)
 	return true;
 }
 
-/* Make W an event, or answer it where it cannot be proposed. Returns whether it is one. */
-static bool propose(struct shard *s, struct shard_write *w, uint64_t now, struct cairn_event *e)
+bool shard_may_propose(struct shard *s, struct shard_write *w)
 {
 	struct cairn_error error;
 
@@ -275,6 +276,16 @@ static bool propose(struct shard *s, struct shard_write *w, uint64_t now, struct
 	}
 	if (has_no_room(s, w))
 		return false;
+	return true;
+}
+
+/* Make W an event, or answer it where it cannot be proposed. Returns whether it is one. */
+static bool propose(struct shard *s, struct shard_write *w, uint64_t now, struct cairn_event *e)
+{
+	struct cairn_error error;
+
+	if (!shard_may_propose(s, w))
+		return false;
 	if (w->deadline_ns && w->deadline_ns < now) {
 		cairn_fail(&error, CAIRN_E_TIMEOUT,
 			   "volume %s: the time ran out before the write was begun; it did not happen",
@@ -282,7 +293,7 @@ static bool propose(struct shard *s, struct shard_write *w, uint64_t now, struct
 		shard_refuse(w, &error);
 		return false;
 	}
-	if (add_time(&w->command, stamp(s, now)) < 0) {
+	if (add_time(&w->command, shard_stamp(s, now)) < 0) {
 		cairn_fail(&error, CAIRN_E_INTERNAL, "volume %s: no memory for the write; it did not happen",
 			   s->name);
 		shard_refuse(w, &error);
@@ -301,6 +312,8 @@ static size_t gather(struct shard *s, uint64_t now)
 	uint64_t applied = s->applied;
 	size_t n = 0;
 
+	if (s->replica)
+		return replica_gather(s, now);
 	if (s->token)
 		s->events[n++] = (struct cairn_event){ .kind = CAIRN_EVENT_STORED,
 						       .token = s->token,
@@ -322,7 +335,7 @@ static size_t gather(struct shard *s, uint64_t now)
 						       .index = applied,
 						       .now_us = now / 1000 };
 	s->told = applied;
-	take_inbox(s);
+	shard_take_inbox(s);
 	for (int i = 0; i < STEP_MAX && s->waiting; i++) {
 		struct shard_write *w = s->waiting;
 
@@ -347,12 +360,16 @@ static void step_once(struct shard *s, size_t count)
 		s->log = NULL;
 		s->log_last = &s->log;
 	}
+	if (s->replica)
+		replica_stepped(s);
 	shard_start_apply(s);
 }
 
 /* What gather() would find. */
 static bool is_due(struct shard *s)
 {
+	if (s->replica)
+		return replica_is_due(s, true);
 	return s->token || s->saved || s->unsavable || s->waiting || s->applied != s->told ||
 		atomic_load_explicit(&s->inbox, memory_order_relaxed);
 }
@@ -390,7 +407,8 @@ static void step_all(struct shard *s, struct loop *l)
 		}
 		atomic_store_explicit(&s->step, false, memory_order_seq_cst);
 		/* Who had something for us before that moment may have found the flag taken. */
-	} while ((s->inbox || s->saved || s->unsavable || s->applied != s->told) &&
+	} while ((s->replica ? replica_is_due(s, false)
+			     : s->inbox || s->saved || s->unsavable || s->applied != s->told) &&
 		 !atomic_exchange(&s->step, true));
 	shard_let_go(s);
 }
@@ -408,14 +426,21 @@ void shard_write(struct shard *s, struct shard_write *w)
 	struct shard_write *head = atomic_load_explicit(&s->inbox, memory_order_relaxed);
 
 	w->error = (struct cairn_error){ 0 };
+	w->since_ns = 0;
+	w->proposed = w->refused = false;
 	do
 		w->next = head;
 	while (!atomic_compare_exchange_weak_explicit(&s->inbox, &head, w, memory_order_seq_cst,
 						      memory_order_relaxed));
+	shard_step_at_turn_end(s, w->loop);
+}
+
+void shard_step_at_turn_end(struct shard *s, struct loop *l)
+{
 	if (atomic_exchange_explicit(&s->step, true, memory_order_seq_cst))
 		return;
 	shard_use(s);
-	s->turn_loop = w->loop;
+	s->turn_loop = l;
 	s->turn.run = turn;
-	loop_at_turn_end(w->loop, &s->turn);
+	loop_at_turn_end(l, &s->turn);
 }

@@ -5,7 +5,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include "shard_inside.h"
+#include "replica.h"
 #include "banned.h"
 
 #define UPKEEP_US 5000       /* one step of the engine's own upkeep */
@@ -214,23 +214,27 @@ uint64_t shard_tick(struct shard *s)
 {
 	uint64_t floor, wait;
 	struct store_facts facts;
+	struct shard_role role;
 	bool mine;
 
+	if (s->replica)
+		replica_tick(s->replica);
+	shard_role(s, &role);
 	shard_maybe_flush(s);
 	shard_bound_journal(s);
-	wait = expire(s);
+	wait = role.role == CAIRN_ROLE_LEADER ? expire(s) : TICK_NS;
 	store_facts(s->store, &facts);
 	s->due_ns = shard_now(s) + wait;
 	if (s->stopped || clock_boot_ns() - s->upkeep_ns < TICK_NS / 2)
 		return wait;
 	s->upkeep_ns = clock_boot_ns();
-	if (facts.unstage_ns <= shard_now(s) && !s->unstaging)
+	if (facts.unstage_ns <= shard_now(s) && !s->unstaging && role.role == CAIRN_ROLE_LEADER)
 		unstage_from(s, cairn_slice(NULL, 0));
 	begin_upkeep(s);
 	if (!facts.reclaims && (s->overlay || !s->upkeeps))
 		return wait;
 	floor = atomic_exchange(&s->give_up, 0);
-	if (floor && !s->raising)
+	if (floor && !s->raising && role.role == CAIRN_ROLE_LEADER)
 		raise_floor(s, floor);
 	pthread_mutex_lock(&s->lock);
 	mine = !s->applying;

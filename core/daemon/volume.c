@@ -51,6 +51,8 @@ struct volume *volume_like(const struct volume *v)
 	memcpy(n->engine, v->engine, sizeof(n->engine));
 	memcpy(n->replication, v->replication, sizeof(n->replication));
 	memcpy(n->folder, v->folder, sizeof(n->folder));
+	memcpy(n->members, v->members, sizeof(n->members));
+	n->members_len = v->members_len;
 	return n;
 }
 
@@ -154,11 +156,16 @@ enum cairn_code volume_get(struct node *n, struct cairn_slice name, struct volum
 	enum cairn_code code = CAIRN_OK;
 	struct volume *v;
 
+	bool settled = !n->cluster || volumes_settled(n);
+
 	if (name.len == 0)
 		name = cairn_str(VOLUME_MAIN);
 	pthread_mutex_lock(&t->lock);
 	v = volume_listed(t, name);
-	if (!v)
+	if (!v && n->cluster && !settled)
+		code = cairn_fail(error, CAIRN_E_UNAVAILABLE, "volume %.*s is not known here yet",
+				  (int)name.len, (const char *)name.data);
+	else if (!v)
 		code = volume_not_found(t, name, error);
 	else if (v->refused.code && error)
 		*error = v->refused;

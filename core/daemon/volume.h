@@ -19,6 +19,8 @@ struct volume {
 	char engine[256]; /* name, or path of a plugin */
 	char replication[64];
 	char folder[VOLUME_NAME_MAX + 24]; /* in DATA/volumes; never used again */
+	unsigned char members[160];        /* of its shard when it was made, as a MEMBERS entry has them; */
+	size_t members_len;                /* 0: it has no peers */
 	char **parameters; /* "key=value": sync, folders, key-max, value-limit, then the engine's; owned */
 	size_t parameter_count;
 	_Atomic(struct shard *)
@@ -65,6 +67,12 @@ enum cairn_code volume_engine(const struct volume *v, const char *path, struct e
 /* Settings of a new store, as V's parameters say. */
 enum cairn_code volume_settings(const struct volume *v, struct store_settings *settings,
 				struct cairn_error *error);
+/* In a cluster: whether a volume was ever made, and all that this node has heard of are in the table. */
+bool volumes_settled(struct node *n);
+/* In the loop: run TASK, in a turn to come, when this node has opened the volumes that it has heard of. */
+void volumes_when_settled(struct node *n, struct loop_task *task);
+/* Whether the volume that a request's FIELDS name is in the table, served or not. */
+bool volume_is_listed(struct node *n, struct cairn_slice fields);
 /* Call FN for each volume but the system one, by name; also for those that cannot be served, not for one
  * being made or dropped. */
 void volumes_each(struct node *n, void (*fn)(void *arg, struct volume *v), void *arg);
@@ -94,6 +102,7 @@ struct volume_change {
 	struct store_convert *convert;
 	struct store_convert_progress progress; /* of a conversion; the caller may look and set stop */
 	struct store_settings settings;
+	bool fresh; /* there is no row of that name yet */
 };
 /* In the thread of the node's loop. */
 void volume_create(struct volume_change *c);

@@ -5,6 +5,7 @@
  * keeps it when there is one. So a crash leaves no half volume.
  */
 #include <string.h>
+#include "cluster.h"
 #include "feed.h"
 #include "files.h"
 #include "journal.h"
@@ -129,6 +130,11 @@ static enum cairn_code prepare(struct volume_change *c)
 	snprintf(v->replication, sizeof(v->replication), "%s",
 		 *c->replication ? c->replication
 				 : setting_text(c->node->settings, SETTING_VOLUME_REPLICATION));
+	if (c->node->cluster) {
+		if (!*c->replication && !strcmp(v->replication, "none"))
+			snprintf(v->replication, sizeof(v->replication), "raft");
+		v->members_len = cluster_members(c->node->cluster, v->members);
+	}
 	hex_random(id, 8);
 	snprintf(v->folder, sizeof(v->folder), "%s-%s", v->name, id);
 	cairn_fail(&v->refused, CAIRN_E_UNAVAILABLE, "volume %s is being made", v->name);
@@ -137,6 +143,7 @@ static enum cairn_code prepare(struct volume_change *c)
 		return cairn_fail(&c->error, CAIRN_E_EXISTS, "volume %s is there already", c->name);
 	}
 	c->volume = v;
+	c->fresh = true;
 	return CAIRN_OK;
 }
 

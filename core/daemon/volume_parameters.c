@@ -182,22 +182,28 @@ enum cairn_code volume_open_shard(struct volume *v, bool durable, struct engine 
 		cairn_error_prefix(error, "volume %s", v->name);
 	snprintf(path, sizeof(path), "%s/%s", v->node->volumes->path, v->folder);
 	if (!code)
-		code = shard_open(&shard, v->node,
-				  &(struct shard_options){ .name = v->name,
-							   .folder = path,
-							   .engine = v->engine,
-							   .replication = v->replication,
-							   .parameters = engines,
-							   .parameter_count = others,
-							   .sync = own[PARAM_SYNC].number,
-							   .through = own[PARAM_THROUGH].number,
-							   .durable = own[PARAM_DURABLE].number,
-							   .settings = settings,
-							   .stopped = volume_shard_stopped,
-							   .arg = v,
-							   .must_be_durable = durable,
-							   .ready = ready },
-				  error);
+		code = shard_open(
+			&shard, v->node,
+			&(struct shard_options){ .name = v->name,
+						 .folder = path,
+						 .engine = v->engine,
+						 .replication = v->replication,
+						 .parameters = engines,
+						 .parameter_count = others,
+						 .sync = own[PARAM_SYNC].number,
+						 .through = own[PARAM_THROUGH].number,
+						 .durable = own[PARAM_DURABLE].number,
+						 .settings = settings,
+						 .stopped = volume_shard_stopped,
+						 .arg = v,
+						 .members = cairn_slice(v->members, v->members_len),
+						 .tap = v == v->node->volumes->system && v->node->cluster
+							 ? volumes_follow
+							 : NULL,
+						 .tap_arg = v->node->volumes,
+						 .must_be_durable = durable,
+						 .ready = ready },
+			error);
 	if (!code)
 		v->shard = shard;
 	free(texts);

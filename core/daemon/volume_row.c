@@ -3,7 +3,9 @@
  * opened; one that cannot be read, or whose volume cannot be opened, leaves a volume that answers with the
  * reason.
  */
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 #include "volumes.h"
 #include "banned.h"
 
@@ -21,6 +23,8 @@ static void row_encode(const struct volume *v, struct cairn_msg *m)
 	cairn_msg_text(m, CAIRN_F_PATH, v->folder);
 	cairn_msg_text(m, CAIRN_F_ENGINE, v->engine);
 	cairn_msg_text(m, CAIRN_F_REPLICATION, v->replication);
+	if (v->members_len)
+		cairn_msg_bytes(m, CAIRN_F_MEMBERS, cairn_slice(v->members, v->members_len));
 	for (size_t i = 0; i < v->parameter_count; i++)
 		cairn_msg_text(m, CAIRN_F_SETTING, v->parameters[i]);
 }
@@ -55,6 +59,10 @@ static struct volume *row_decode(struct node *n, const char *name, struct cairn_
 	while (good && cairn_field_next(&rest, &field, &body) == 0 && field)
 		if (field == CAIRN_F_SETTING)
 			good = volume_add_parameter(v, body.data, body.len);
+		else if (field == CAIRN_F_MEMBERS && body.len <= sizeof(v->members)) {
+			memcpy(v->members, body.data, body.len);
+			v->members_len = body.len;
+		}
 	if (!good) {
 		volume_free(v);
 		return NULL;
@@ -77,9 +85,40 @@ void volume_row_write(struct volume_change *c, unsigned op)
 		cairn_msg_bytes(m, CAIRN_F_VALUE, cairn_msg_slice(&row));
 		cairn_msg_free(&row);
 	}
+	if (op == CAIRN_OP_PUT && c->fresh) { /* another node may make one of that name now */
+		size_t mark = cairn_msg_open(m, CAIRN_F_GUARD);
+
+		cairn_msg_text(m, CAIRN_F_KEY, key);
+		cairn_msg_bool(m, CAIRN_F_EXISTS, false);
+		cairn_msg_close(m, mark);
+	}
 	cairn_msg_start(&c->write.answer, 0);
 	c->write.loop = c->node->loop;
 	shard_write(c->node->volumes->system->shard, &c->write);
+}
+
+static bool is_listed(struct volumes *t, const char *name)
+{
+	bool listed;
+
+	pthread_mutex_lock(&t->lock);
+	listed = volume_listed(t, cairn_str(name));
+	pthread_mutex_unlock(&t->lock);
+	return listed;
+}
+
+/* The folder of V, which another node has made. */
+static enum cairn_code make_folder(struct volume *v, struct cairn_error *error)
+{
+	struct volume_change c = { .node = v->node, .volume = v };
+	enum cairn_code code;
+
+	if (faccessat(v->node->volumes->fd, v->folder, F_OK, 0) == 0)
+		return CAIRN_OK;
+	code = volume_folder_make(&c, v->folder, error);
+	if (!code)
+		volume_folder_pending(v->node->volumes, v->folder, false);
+	return code;
 }
 
 /* The volume of one ROW of the system volume's listing. */
@@ -97,6 +136,15 @@ static void open_row(struct node *n, struct cairn_slice row)
 		 (const char *)key.data + strlen(ROWS));
 	cairn_field_find(row, CAIRN_F_VALUE, &value);
 	v = row_decode(n, name, value);
+	if (v)
+		volumes_note_row(n->volumes, v->folder);
+	if (is_listed(n->volumes, name)) { /* or is being made here */
+		if (v)
+			volume_free(v);
+		return;
+	}
+	if (v && n->cluster && make_folder(v, &error))
+		log_warn(n->log, LOG_VOLUME, error.message);
 	if (!v) {
 		v = volume_new(n, name);
 		if (v)
@@ -106,8 +154,14 @@ static void open_row(struct node *n, struct cairn_slice row)
 		log_info(n->log, LOG_VOLUME, "volume open", LOG_TEXT("volume", v->name),
 			 LOG_TEXT("engine", v->engine), LOG_TEXT("folder", v->folder));
 	}
-	if (!v || !volume_list(n->volumes, v))
+	if (!v)
 		return;
+	if (error.code)
+		v->refused = error;
+	if (!volume_list(n->volumes, v)) {
+		volume_put(v);
+		return;
+	}
 	if (error.code)
 		volume_refuse(v, &error);
 	if (error.code == CAIRN_E_FULL)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "cluster.h"
 #include "files.h"
 #include "journal.h"
 #include "room.h"
@@ -36,6 +37,7 @@ static void tick(void *arg)
 
 	volumes_each(n, tick_one, &wait);
 	tick_one(&wait, n->volumes->system);
+	volumes_first(n);
 	if (n->journal)
 		journal_reserve(n->journal);
 	room_look(n);
@@ -88,7 +90,9 @@ static enum cairn_code open_system(struct node *n, struct cairn_error *error)
 		return cairn_fail(error, CAIRN_E_INTERNAL, "no memory");
 	n->volumes->system = v;
 	snprintf(v->folder, sizeof(v->folder), "%s", VOLUME_SYSTEM);
-	snprintf(v->replication, sizeof(v->replication), "none");
+	snprintf(v->replication, sizeof(v->replication), n->cluster ? "raft" : "none");
+	if (n->cluster)
+		v->members_len = cluster_members(n->cluster, v->members);
 	engine = choose ? volume_durable_engine(n, error) : n->system_engine;
 	if (!engine) {
 		engine = "memory";
@@ -194,11 +198,13 @@ enum cairn_code volumes_open(struct node *n, struct cairn_error *error)
 	if (volumes_miss_journal(n))
 		log_warn(n->log, LOG_VOLUME,
 			 "the journal is empty, and volumes had one: their newest writes may be missing");
-	volumes_settle_folders(n);
+	if (!n->cluster)
+		volumes_settle_folders(n);
 	if (n->journal) {
 		volumes_each(n, keep_journal, n);
 		journal_attach(n->journal, shard_id(VOLUME_SYSTEM));
-		journal_drop_others(n->journal);
+		if (!n->cluster) /* else volumes may be in the log that are not in the list yet */
+			journal_drop_others(n->journal);
 	}
 	r = loop_timer_new(n->loop, tick, n, &t->tick);
 	if (r < 0)
@@ -206,7 +212,7 @@ enum cairn_code volumes_open(struct node *n, struct cairn_error *error)
 	room_look(n);
 	loop_timer_set(t->tick, TICK_MS);
 	store_facts(shard_store(t->system->shard), &facts);
-	return facts.position.index ? CAIRN_OK : make_main(n, error);
+	return facts.position.index || n->cluster ? CAIRN_OK : make_main(n, error);
 }
 
 void volumes_close(struct node *n)

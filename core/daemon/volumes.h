@@ -15,8 +15,17 @@ struct volumes {
 	struct loop_task soon;    /* makes it come now, */
 	_Atomic bool ticking;     /* and is under way */
 	struct loop_timer *retry; /* looks whether there is room again; NULL until it is needed */
-	char *path;               /* DATA/volumes */
-	int fd;                   /* its descriptor */
+	bool making_main;         /* a leader makes the first volume; in the loop */
+	/* Following the rows that other nodes write; see volume_follow.c. */
+	struct loop_task look;
+	struct pool_task work;
+	_Atomic bool looking, look_again;
+	char **rows; /* folders that have a row, owned; of whoever looks */
+	size_t row_count;
+	bool rows_whole;
+	struct loop_task *settling; /* wait for the end of that; in the loop */
+	char *path;                 /* DATA/volumes */
+	int fd;                     /* its descriptor */
 };
 
 /* volume.c */
@@ -74,6 +83,14 @@ void volume_row_write(struct volume_change *c, unsigned op);
 const char *volume_durable_engine(struct node *n, struct cairn_error *why);
 /* Open what the rows of the system volume name. */
 enum cairn_code volumes_open_rows(struct node *n, struct cairn_error *error);
+
+/* volume_follow.c */
+/* A tap of the system volume's shard, ARG: the table. */
+void volumes_follow(void *arg, const struct store_command *commands, size_t count);
+/* A row names FOLDER. */
+void volumes_note_row(struct volumes *t, const char *folder);
+/* Where this node leads a new cluster: make its first volume. In the loop. */
+void volumes_first(struct node *n);
 
 /* volume_change.c */
 /* C has ended, with C->error; in the node's loop. */

@@ -49,7 +49,19 @@ cairn_dir() { printf '%s\n' "$cairn_root/$1"; }
 
 # The name of a node that is asked for: "leader" is the node that leads.
 _cairn_name() {
-  if [ "$1" = leader ]; then echo n1; else printf '%s\n' "$1"; fi
+  if [ "$1" != leader ]; then
+    printf '%s\n' "$1"
+  elif [ "${#cairn_options[@]}" -gt 1 ]; then
+    local i name=
+    for ((i = 0; i < 200; i++)); do
+      name=$(cairn status 2>/dev/null | awk '$2 == "leader" { print $1; exit }')
+      [ -z "$name" ] || break
+      sleep 0.1
+    done
+    printf '%s\n' "$name"
+  else
+    echo n1
+  fi
 }
 
 cairn_pid() {
@@ -67,12 +79,26 @@ cairn_node() {
 }
 
 cairn_cluster() {
+  local i net peers='' servers=''
   case ${1:-} in
-  1) ;;
-  '' | 0* | *[!0-9]*) _cairn_fail "invalid: cairn_cluster takes a number of nodes, not '${1:-}'" || return 2 ;;
-  *) _cairn_fail "unsupported: a cluster of $1 nodes: this cairn makes clusters of one" || return 10 ;;
+  1) cairn_node "${@:2}" && return ;;
+  '' | 0* | *[!0-9]* | ???*) _cairn_fail "invalid: cairn_cluster takes a number of nodes, not '${1:-}'" || return 2 ;;
   esac
-  cairn_node "${@:2}"
+  net=127.$((RANDOM % 254 + 1)).$((RANDOM % 256)) # every address of 127/8 is this machine's own
+  for ((i = 1; i <= $1; i++)); do
+    peers+="n$i=$net.$i:7400 "
+    servers+=${servers:+,}unix:$cairn_root/n$i/socket
+  done
+  for ((i = 1; i <= $1; i++)); do
+    cairn_options[n$i]=$(printf '%q ' -o "cluster.peers=${peers% }" "${@:2}")
+    mkdir -p "$cairn_root/n$i"
+    cairn_start "n$i" || return 1
+  done
+  export CAIRN_SERVER=$servers
+  for ((i = 1; i <= $1; i++)); do
+    cairn -s "unix:$cairn_root/n$i/socket" health --wait ok --timeout 60s >/dev/null ||
+      _cairn_fail "node n$i of the cluster did not become ready" || return 1
+  done
 }
 
 cairn_start() {

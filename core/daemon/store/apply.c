@@ -33,6 +33,8 @@ static operation_fn *const operations[CAIRN_OPERATION_COUNT] = {
 	[CAIRN_OP_PERSIST] = op_persist,
 	[CAIRN_OP_INCREMENT] = op_increment,
 	[CAIRN_OP_EXPIRE_DUE] = op_expire_due,
+	[CAIRN_OP_NOTHING] = op_nothing,
+	[CAIRN_OP_MEMBERS] = op_members,
 };
 
 enum cairn_code work_operation(struct work *w, unsigned op, const struct args *a)

@@ -49,6 +49,8 @@ static const struct row rows[CAIRN_OPERATION_COUNT] = {
 	[CAIRN_OP_PERSIST] = { FIELD(KEY), FIELD(GUARD), true, true },
 	[CAIRN_OP_INCREMENT] = { FIELD(KEY), FIELD(BY) | FIELD(GUARD), true, true },
 	[CAIRN_OP_EXPIRE_DUE] = { 0, 0, true, false },
+	[CAIRN_OP_NOTHING] = { 0, 0, true, false },
+	[CAIRN_OP_MEMBERS] = { FIELD(VALUE), 0, true, false },
 	[CAIRN_OP_CONFIGURE] = { FIELD(NAME) | FIELD(AMOUNT), 0, true, false },
 };
 

@@ -3,7 +3,7 @@ noinst_LTLIBRARIES += libstore.la
 libstore_la_SOURCES = %D%/store.h %D%/store.c %D%/state.h %D%/hash.h %D%/hash.c %D%/rows.h %D%/rows.c \
 	%D%/record.h %D%/record.c %D%/meta.h %D%/meta.c %D%/pending.h %D%/pending.c %D%/args.h %D%/args.c \
 	%D%/view.c %D%/text.c %D%/answer.c %D%/attributes.c %D%/folders.c %D%/change.c %D%/history.h %D%/history.c %D%/past.h %D%/past.c %D%/pins.c %D%/reclaim.c %D%/revert.c %D%/excess.c %D%/quota.c %D%/past_read.c %D%/configure.c %D%/basic.c \
-	%D%/ahead.c %D%/expiry.c %D%/number.c \
+	%D%/ahead.c %D%/entries.c %D%/expiry.c %D%/number.c \
 	%D%/apply.c %D%/requests.h %D%/requests.c %D%/again.c %D%/content.h %D%/content.c %D%/chunks.c \
 	%D%/upload.c %D%/edit.h %D%/edit.c %D%/patch.c %D%/guards.c %D%/txn.c %D%/move.c %D%/check.c %D%/read.h %D%/read.c %D%/gets.c %D%/scan.c %D%/verify.c \
 	%D%/snapshot.h %D%/save.c %D%/load.h %D%/load.c %D%/salvage.c %D%/flush.c %D%/convert.h %D%/convert.c %D%/feed.h %D%/feed.c %D%/changes.c

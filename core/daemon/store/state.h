@@ -270,7 +270,8 @@ enum cairn_code attributes_merge(struct work *w, struct cairn_slice old, struct 
 typedef enum cairn_code operation_fn(struct work *w, const struct args *a);
 operation_fn op_put, op_delete, op_get, op_stage, op_unstage, op_append, op_patch, op_set_attributes, op_txn,
 	op_move, op_copy, op_swap, op_move_prefix, op_copy_prefix, op_delete_prefix, op_configure, op_revert,
-	op_revert_prefix, op_purge, op_expire, op_persist, op_increment, op_expire_due;
+	op_revert_prefix, op_purge, op_expire, op_persist, op_increment, op_expire_due, op_nothing,
+	op_members;
 
 /* apply.c: do operation OP, whose guards hold. */
 enum cairn_code work_operation(struct work *w, unsigned op, const struct args *a);

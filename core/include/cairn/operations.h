@@ -67,7 +67,9 @@ enum cairn_permission {
 	  "make a volume from such a stream, piece by piece") \
 	X(60, FLUSH, "flush", "", ADMIN, "remove all keys of a volume at once") \
 	X(61, CHECK, "check", "", READ, "read all of a volume, and compute its digest anew") \
-	X(62, COMPACT, "compact", "", ADMIN, "have a volume's engine give back what space it can")
+	X(62, COMPACT, "compact", "", ADMIN, "have a volume's engine give back what space it can") \
+	X(72, NOTHING, "nothing", "", NOBODY, "an entry of the replication module: nothing changes") \
+	X(73, MEMBERS, "members", "", NOBODY, "an entry of the replication module: who belongs to the shard")
 
 enum cairn_operation {
 #define X(number, id, name, aliases, permission, help) CAIRN_OP_##id = number,

@@ -348,6 +348,8 @@ void conn_start(struct request *r)
 	struct conn *c = r->conn;
 	const struct cairn_operation_row *op = cairn_operation_row(r->call.op);
 
+	if (!c->taking) /* nobody comes to serve what gets wait for */
+		r->call.reads = NULL;
 	r->held = r->call.fields.len;
 	c->held += r->held;
 	r->turn = c->turns++;
@@ -411,6 +413,7 @@ static bool choose(struct conn *c)
 static void take_all(struct conn *c)
 {
 	c->stalled = c->pausing = false;
+	c->taking = true;
 	while (!c->closing) {
 		if (conn_full(c)) {
 			c->stalled = true;
@@ -419,6 +422,7 @@ static void take_all(struct conn *c)
 		if (!(c->face ? c->face->take(c) : choose(c)))
 			break;
 	}
+	c->taking = false;
 }
 
 /* Take and start what is there. */

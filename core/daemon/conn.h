@@ -116,6 +116,7 @@ struct conn {
 	bool stalled; /* there may be requests in the input that wait for the output to drain or for answers
 		       */
 	bool pausing; /* stalled until a request has ended */
+	bool taking;  /* requests are being taken off the input */
 	bool closing; /* no more requests; closes once all is answered and sent */
 
 	struct buffer out; /* bytes SENT to OUT.LEN are not sent yet */

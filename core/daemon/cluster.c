@@ -465,16 +465,22 @@ enum cairn_code cluster_start(struct cluster *c, struct cairn_error *error)
 				  .calls = { .message = on_message, .up = on_up, .down = on_down },
 				  .arg = c };
 	struct peers *peers;
+	struct peer_keys keys;
 	enum cairn_code code;
 	int r = loop_timer_new(c->node->loop, on_timer, c, &c->timer);
 
 	if (r < 0)
 		return cairn_fail(error, CAIRN_E_INTERNAL, "no timer: %s", strerror(-r));
+	code = cluster_keys(c->node, &keys, error);
+	if (code)
+		return code;
+	o.keys = keys.count ? &keys : NULL;
 	memcpy(o.cluster, c->id, sizeof(o.cluster));
 	for (size_t i = 0; i < c->count; i++)
 		if (c->nodes[i].id == c->self)
 			o.listen = c->nodes[i].address;
 	code = peers_open(&peers, &o, error);
+	explicit_bzero(&keys, sizeof(keys));
 	c->peers = code ? NULL : peers;
 	set_up(c, c->self, true);
 	for (size_t i = 0; i < c->count && !code; i++)

@@ -48,6 +48,11 @@ enum cairn_code cluster_start(struct cluster *c, struct cairn_error *error);
 /* Nobody steps a shard any more. NULL is allowed. */
 void cluster_close(struct cluster *c);
 
+/* The node's cluster key, from its data folder or the setting cluster.key; none where it has none. */
+enum cairn_code cluster_keys(struct node *n, struct peer_keys *keys, struct cairn_error *error);
+/* Make a new cluster key in the file PATH, and tell on standard output. EXISTS where the file is there. */
+enum cairn_code cluster_make_key(const char *path, struct cairn_error *error);
+
 /* Members of a new shard: all nodes vote. Bytes as in MEMBERS entries of replication modules. */
 size_t cluster_members(struct cluster *c, unsigned char bytes[CLUSTER_MEMBERS_BYTES]);
 /* Copies of the nodes that there are, by id. From any thread. */

@@ -36,7 +36,8 @@ enum {
 	OPT_CHECK,
 	OPT_REPAIR,
 	OPT_JOURNAL_CHECK,
-	OPT_JOURNAL_DUMP
+	OPT_JOURNAL_DUMP,
+	OPT_MAKE_KEY
 };
 
 /* Options that are no settings; those of the settings follow from their rows. */
@@ -61,6 +62,8 @@ static const struct plain_option {
 	{ "journal-dump", OPT_JOURNAL_DUMP, "HOW",
 	  "print what stands in the journal, and end: 'text' or 'json', then ',values' for the values too, "
 	  "',volume=NAME' for one volume" },
+	{ "make-key", OPT_MAKE_KEY, "FILE",
+	  "make a cluster key in FILE, for the setting cluster.key, and end" },
 	{ "help", 'h', NULL, "print this help, and end" },
 	{ "version", 'V', NULL, "print the version, and end" },
 };
@@ -73,6 +76,7 @@ struct options {
 	int ready_fd; /* -1: none */
 	bool print_config, exit_with_parent, check, repair, journal_check, help, version;
 	const char *journal_dump; /* how, or NULL */
+	const char *make_key;     /* where, or NULL */
 };
 
 /* The tables of getopt_long. */
@@ -220,6 +224,7 @@ static enum cairn_code read_options(int argc, char **argv, struct options *o, st
 		o->repair |= c == OPT_REPAIR;
 		o->journal_check |= c == OPT_JOURNAL_CHECK;
 		o->journal_dump = c == OPT_JOURNAL_DUMP ? optarg : o->journal_dump;
+		o->make_key = c == OPT_MAKE_KEY ? optarg : o->make_key;
 		o->help |= c == 'h';
 		o->version |= c == 'V';
 	}
@@ -584,6 +589,8 @@ int main(int argc, char **argv)
 		print_help();
 	else if (!error.code && o.version)
 		printf("cairnd %s\n", PACKAGE_VERSION);
+	else if (!error.code && o.make_key)
+		error.code = cluster_make_key(o.make_key, &error);
 	else if (!error.code && !read_settings(d.settings, argc, argv, &o, &error)) {
 		if (o.print_config)
 			settings_print(d.settings, stdout);

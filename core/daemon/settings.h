@@ -72,6 +72,10 @@ enum setting_type {
 	X(CLUSTER_PEERS, "cluster", "peers", TEXT, "", 0, 0, SETTING_RESTART, 0, NULL, \
 	  "nodes of the cluster, this one included: NAME=HOST:PORT, separated by blanks; the same list for " \
 	  "every node. A node that has been in a cluster once needs it no more") \
+	X(CLUSTER_KEY, "cluster", "key", PATH, "", 0, 0, SETTING_RESTART, 0, NULL, \
+	  "file with the cluster key, the same for every node (--make-key makes one); a node keeps it. " \
+	  "Without " \
+	  "one peers talk in the open") \
 	X(CLUSTER_NAME, "cluster", "name", NAME, "cairn", 0, 0, SETTING_RESTART, 0, NULL, \
 	  "name of the cluster that is made with cluster.peers") \
 	X(VOLUME_ENGINE, "volume", "engine", TEXT, "", 0, 0, SETTING_RESTART, 'e', "engine", \

@@ -26,7 +26,8 @@ static void on_message(void *arg, const struct peer_frame *frame)
 	(void)arg;
 	for (size_t i = 0; i < frame->body.len; i++)
 		sum ^= ((const unsigned char *)frame->body.data)[i];
-	if ((sum && !frame->body.len) || frame->lane >= PEER_LANES || frame->kind < PEER_KIND_FIRST || frame->from != 2)
+	if ((sum && !frame->body.len) || frame->lane >= PEER_LANES || frame->kind < PEER_KIND_FIRST ||
+	    frame->from != 2)
 		abort();
 }
 

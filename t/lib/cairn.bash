@@ -89,6 +89,8 @@ cairn_cluster() {
     peers+="n$i=$net.$i:7400 "
     servers+=${servers:+,}unix:$cairn_root/n$i/socket
   done
+  # Without TLS in this build they talk in the open.
+  cairnd --make-key "$cairn_root/key" >/dev/null 2>&1 && set -- "$1" -o "cluster.key=$cairn_root/key" "${@:2}"
   for ((i = 1; i <= $1; i++)); do
     cairn_options[n$i]=$(printf '%q ' -o "cluster.peers=${peers% }" "${@:2}")
     mkdir -p "$cairn_root/n$i"

@@ -70,21 +70,22 @@ static void test_key_file(void)
 
 	if (!mkdtemp(folder) || (fd = open(folder, O_DIRECTORY | O_CLOEXEC)) < 0)
 		bail("no folder");
-	is_int(peer_keys_read(fd, &again, &error), CAIRN_E_NOT_FOUND, "a folder without a key");
-	is_int(peer_keys_write(fd, &keys, &error), CAIRN_OK, "it gets one");
+	is_int(peer_keys_read(fd, KEY_FILE, &again, &error), CAIRN_E_NOT_FOUND, "a folder without a key");
+	is_int(peer_keys_write(fd, KEY_FILE, &keys, &error), CAIRN_OK, "it gets one");
 	ok(fstatat(fd, KEY_FILE, &st, 0) == 0 && (st.st_mode & 07777) == 0600,
 	   "that only its owner may read");
-	ok(peer_keys_read(fd, &again, &error) == CAIRN_OK && !memcmp(&again, &keys, sizeof(keys)),
+	ok(peer_keys_read(fd, KEY_FILE, &again, &error) == CAIRN_OK && !memcmp(&again, &keys, sizeof(keys)),
 	   "and is read");
 	fchmodat(fd, KEY_FILE, 0640, 0);
-	is_int(peer_keys_read(fd, &again, &error), CAIRN_E_DENIED, "not where others may read it, too");
+	is_int(peer_keys_read(fd, KEY_FILE, &again, &error), CAIRN_E_DENIED,
+	       "not where others may read it, too");
 	is_str(error.message, "others may read cluster.key (mode 0640)", "which is said");
 	fchmodat(fd, KEY_FILE, 0600, 0);
 	damaged = openat(fd, KEY_FILE, O_WRONLY | O_CLOEXEC);
 	if (damaged < 0 || ftruncate(damaged, 60) < 0)
 		bail("cannot damage the file");
 	close(damaged);
-	is_int(peer_keys_read(fd, &again, &error), CAIRN_E_CORRUPT, "a damaged one is not taken");
+	is_int(peer_keys_read(fd, KEY_FILE, &again, &error), CAIRN_E_CORRUPT, "a damaged one is not taken");
 	is_str(error.message, "cluster.key: the cluster key is damaged", "by name");
 	unlinkat(fd, KEY_FILE, 0);
 	close(fd);

@@ -156,7 +156,7 @@ enum cairn_code peer_keys_parse(struct cairn_slice text, struct peer_keys *keys,
 	return cairn_fail(error, CAIRN_E_CORRUPT, "the cluster key is damaged");
 }
 
-enum cairn_code peer_keys_read(int dirfd, struct peer_keys *keys, struct cairn_error *error)
+enum cairn_code peer_keys_read(int dirfd, const char *name, struct peer_keys *keys, struct cairn_error *error)
 {
 	struct stat st;
 	enum cairn_code code;
@@ -164,31 +164,32 @@ enum cairn_code peer_keys_read(int dirfd, struct peer_keys *keys, struct cairn_e
 	size_t len;
 	int r;
 
-	if (fstatat(dirfd, KEY_FILE, &st, 0) == 0 && st.st_mode & 077)
-		return cairn_fail(error, CAIRN_E_DENIED, "others may read %s (mode %04o)", KEY_FILE,
+	if (fstatat(dirfd, name, &st, 0) == 0 && st.st_mode & 077)
+		return cairn_fail(error, CAIRN_E_DENIED, "others may read %s (mode %04o)", name,
 				  (unsigned)st.st_mode & 07777);
-	r = file_read(dirfd, KEY_FILE, KEY_TEXT_MAX, &text, &len);
+	r = file_read(dirfd, name, KEY_TEXT_MAX, &text, &len);
 	if (r == -ENOENT)
-		return cairn_fail(error, CAIRN_E_NOT_FOUND, "there is no %s", KEY_FILE);
+		return cairn_fail(error, CAIRN_E_NOT_FOUND, "there is no %s", name);
 	if (r == -EFBIG)
-		return cairn_fail(error, CAIRN_E_CORRUPT, "%s: this is no cluster key", KEY_FILE);
+		return cairn_fail(error, CAIRN_E_CORRUPT, "%s: this is no cluster key", name);
 	if (r < 0)
-		return cairn_fail(error, CAIRN_E_INTERNAL, "cannot read %s: %s", KEY_FILE, strerror(-r));
+		return cairn_fail(error, CAIRN_E_INTERNAL, "cannot read %s: %s", name, strerror(-r));
 	code = peer_keys_parse(cairn_slice(text, len), keys, error);
 	if (code)
-		cairn_error_prefix(error, KEY_FILE);
+		cairn_error_prefix(error, "%s", name);
 	explicit_bzero(text, len);
 	free(text);
 	return code;
 }
 
-enum cairn_code peer_keys_write(int dirfd, const struct peer_keys *keys, struct cairn_error *error)
+enum cairn_code peer_keys_write(int dirfd, const char *name, const struct peer_keys *keys,
+				struct cairn_error *error)
 {
 	char text[KEY_TEXT_MAX];
-	int r = file_replace(dirfd, KEY_FILE, cairn_slice(text, peer_keys_text(keys, text)));
+	int r = file_replace(dirfd, name, cairn_slice(text, peer_keys_text(keys, text)));
 
 	explicit_bzero(text, sizeof(text));
-	return r < 0 ? cairn_fail(error, CAIRN_E_INTERNAL, "cannot write %s: %s", KEY_FILE, strerror(-r))
+	return r < 0 ? cairn_fail(error, CAIRN_E_INTERNAL, "cannot write %s: %s", name, strerror(-r))
 		     : CAIRN_OK;
 }
 

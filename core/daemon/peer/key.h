@@ -42,10 +42,13 @@ size_t peer_keys_text(const struct peer_keys *keys, char text[KEY_TEXT_MAX]);
 /* The reverse. CORRUPT names what is wrong with it, UNSUPPORTED a newer version. */
 enum cairn_code peer_keys_parse(struct cairn_slice text, struct peer_keys *keys, struct cairn_error *error);
 
-/* Read the key file in the folder DIRFD. NOT_FOUND where there is none; DENIED where others may read it. */
-enum cairn_code peer_keys_read(int dirfd, struct peer_keys *keys, struct cairn_error *error);
+/* Read the key file NAME in the folder DIRFD. NOT_FOUND where there is none; DENIED where others may read it.
+ */
+enum cairn_code peer_keys_read(int dirfd, const char *name, struct peer_keys *keys,
+			       struct cairn_error *error);
 /* Replace it, durably. */
-enum cairn_code peer_keys_write(int dirfd, const struct peer_keys *keys, struct cairn_error *error);
+enum cairn_code peer_keys_write(int dirfd, const char *name, const struct peer_keys *keys,
+				struct cairn_error *error);
 
 struct peer_token {
 	char id[TOKEN_ID + 1];

@@ -9,6 +9,7 @@ endif
 libdaemon_la_CPPFLAGS += $(OPENSSL_CFLAGS)
 libdaemon_la_LIBADD += $(OPENSSL_LIBS)
 EXTRA_DIST += %D%/README.md %D%/format.md
+BATS += t/8240-cluster-key.bats
 
 check_PROGRAMS += t/unit/u-peer
 TESTS += t/unit/u-peer

@@ -33,7 +33,7 @@ RUN(run_select)
 	long long n;
 
 	if (!to_integer(a->at[1], &n)) {
-		reply_error(c, "ERR invalid DB index");
+		reply_error(c, ERROR_INTEGER);
 	} else if (n < 0 || n >= c->g->volume_count) {
 		reply_error(c, "ERR DB index is out of range");
 	} else {
@@ -150,4 +150,16 @@ bool set_name(struct client *c, struct cairn_slice name)
 	}
 	snprintf(c->name, sizeof(c->name), "%.*s", (int)name.len, p ? p : "");
 	return true;
+}
+
+RUN(run_reset)
+{
+	(void)a;
+	multi_end(c);
+	watch_end(c);
+	c->proto = 2;
+	c->db = 0;
+	c->name[0] = 0;
+	reply_status(c, "RESET");
+	return RUN_DONE;
 }

@@ -24,7 +24,7 @@ static int read_number(struct reader *r, struct cairn_slice in, long long *n)
 
 	p += negative;
 	for (; p < end && *p >= '0' && *p <= '9'; p++)
-		if (p - start >= DIGITS)
+		if (p - start >= DIGITS + negative)
 			return -1;
 		else
 			v = v * 10 + (*p - '0');

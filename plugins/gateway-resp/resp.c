@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-#include "resp.h"
+#include "families.h"
 #include "banned.h"
 
 #define ENDED (1ull << 63)   /* in a request's tag: it has ended, and waits for older ones */
@@ -35,21 +35,41 @@ void client_end(struct client *c)
 	c->host->end(c->connection, false);
 }
 
-static void add_volume(struct client *c, struct cairn_request *r)
+const char *client_volume(const struct client *c)
 {
-	const char *volume = c->db < c->g->volume_count ? c->g->volumes[c->db] : NULL;
+	return c->g->volumes[c->db];
+}
 
-	if (volume && (c->db || strcmp(volume, "main")))
-		cairn_msg_text(r->arguments, CAIRN_F_VOLUME, volume);
+void add_volume(struct client *c, struct cairn_request *r)
+{
+	if (!c->g->is_main[c->db])
+		cairn_msg_text(r->arguments, CAIRN_F_VOLUME, client_volume(c));
 }
 
 void ask_count(struct ask *q, size_t n)
 {
-	if (q->nested || n == 1)
+	if (n > 1)
+		ask_wrap(q);
+}
+
+void ask_wrap(struct ask *q)
+{
+	if (q->nested)
 		return;
 	q->nested = true;
 	q->op = CAIRN_OP_TXN;
-	cairn_msg_bool(q->m, CAIRN_F_EACH, true);
+	if (!q->whole)
+		cairn_msg_bool(q->m, CAIRN_F_EACH, true);
+}
+
+void ask_value(struct ask *q, struct cairn_slice value)
+{
+	if (value.len > LARGE && q->c->uploaded) {
+		cairn_msg_bytes(q->m, CAIRN_F_UPLOAD, cairn_slice(q->c->upload, sizeof(q->c->upload)));
+		cairn_msg_u64(q->m, CAIRN_F_SIZE, value.len);
+	} else {
+		cairn_msg_bytes(q->m, CAIRN_F_VALUE, value);
+	}
 }
 
 void ask_begin(struct ask *q, unsigned op, struct cairn_slice key)
@@ -106,8 +126,7 @@ static struct result result_of(const struct cairn_request *r)
 	return result;
 }
 
-/* One item of a transaction's results. */
-static struct result result_item(struct cairn_slice fields)
+struct result result_item(struct cairn_slice fields)
 {
 	struct result result = { .fields = fields };
 	struct cairn_slice name;
@@ -134,6 +153,8 @@ static void tell(struct client *c, struct cairn_request *r)
 			tell_error(c, results);
 		else
 			command->tell(c, r->tag & TAG, results, 1);
+		if (c->big.size)
+			large_begin(c, r);
 		return;
 	}
 	while (cairn_field_next(&rest, &field, &body) == 0 && field) {
@@ -163,6 +184,18 @@ static void pop(struct client *c)
 		c->tail = &c->first;
 }
 
+/* Answer those that have ended before their turn. */
+static void tell_ended(struct client *c)
+{
+	while (c->first && c->first->tag & ENDED && !c->big.request) {
+		struct cairn_request *next = c->first;
+
+		tell(c, next);
+		pop(c);
+		c->host->finish(next);
+	}
+}
+
 static bool on_done(void *state, struct cairn_request *r)
 {
 	struct client *c = state;
@@ -171,26 +204,41 @@ static bool on_done(void *state, struct cairn_request *r)
 		c->stepped = true;
 		return false;
 	}
-	if (r != c->first) {
+	if (r == c->big.request) {
+		if (large_done(c, r))
+			tell_ended(c);
+		return true;
+	}
+	if (r != c->first || c->big.request) {
 		r->tag |= ENDED;
 		return false;
 	}
 	tell(c, r);
 	pop(c);
-	while (c->first && c->first->tag & ENDED) {
-		struct cairn_request *next = c->first;
-
-		tell(c, next);
-		pop(c);
-		c->host->finish(next);
-	}
+	tell_ended(c);
 	return true;
 }
 
+/* A step has found keys. */
 static void on_event(void *state, struct cairn_request *r)
 {
-	(void)state;
-	(void)r;
+	struct client *c = state;
+	struct cairn_slice rest = r->answer, row, key;
+	unsigned field;
+
+	if (r != c->step)
+		return;
+	while (cairn_field_next(&rest, &field, &row) == 0 && field) {
+		if (field != CAIRN_F_ROW || !cairn_field_find(row, CAIRN_F_KEY, &key) ||
+		    (c->match.len && !glob_match(c->match, key)))
+			continue;
+		buffer_printf(&c->found, "$%zu\r\n", key.len);
+		buffer_add(&c->found, key);
+		buffer_text(&c->found, "\r\n");
+		c->found_count++;
+	}
+	if (c->found.len > c->g->request_max)
+		c->host->cancel(r);
 }
 
 struct cairn_request *step_new(struct client *c, unsigned op)
@@ -226,8 +274,47 @@ struct result step_result(const struct client *c)
 	return result_of(c->step);
 }
 
+/* Begin R, which was asked for by COMMAND, behind what is under way. */
+static void start(struct client *c, const struct command *command, struct cairn_request *r)
+{
+	r->priv = (void *)command;
+	r->next = NULL;
+	*c->tail = r;
+	c->tail = &r->next;
+	c->writing = command->flags & CMD_WRITE;
+	c->host->start(r);
+}
+
+/* Begin a read for each key of A; false where the rest has to wait. */
+static bool begin_each(struct client *c, const struct command *command, const struct args *a)
+{
+	while (c->index + 1 < a->count) {
+		struct args one = { (struct cairn_slice[]){ a->at[0], a->at[c->index + 1] }, 2 };
+		struct cairn_request *r;
+		struct ask q = { .c = c };
+
+		if (c->host->full(c->connection))
+			return false;
+		r = c->host->request(c->connection);
+		if (!r) {
+			client_end(c);
+			return true;
+		}
+		q.m = r->arguments;
+		add_volume(c, r);
+		command->ask(&q, &one);
+		r->op = q.op;
+		r->tag = (c->index == 0 ? EACH_FIRST : 0) | (c->index + 2 == a->count ? EACH_LAST : 0) |
+			(a->count - 1) << 8;
+		c->index++;
+		start(c, command, r);
+	}
+	c->index = 0;
+	return true;
+}
+
 /* Begin COMMAND; false where it has to wait. */
-static bool begin(struct client *c, const struct command *command, const struct args *a)
+static bool begin(struct client *c, const struct command *command, const struct args *a, bool *look)
 {
 	struct cairn_request *r = c->host->request(c->connection);
 	struct ask q = { .c = c };
@@ -238,21 +325,18 @@ static bool begin(struct client *c, const struct command *command, const struct 
 	}
 	q.m = r->arguments;
 	add_volume(c, r);
-	r->priv = (void *)command;
 	if (!command->ask(&q, a)) {
 		c->host->finish(r);
-		if (c->first)
+		*look = q.look;
+		if (c->first || q.look)
 			return false;
 		reply_error(c, "%s", q.error);
 		return true;
 	}
 	r->op = q.op;
 	r->tag = q.tag | (q.nested ? WRAPPED : 0);
-	r->next = NULL;
-	*c->tail = r;
-	c->tail = &r->next;
-	c->writing = command->flags & CMD_WRITE;
-	c->host->start(r);
+	c->uploaded = false;
+	start(c, command, r);
 	return true;
 }
 
@@ -269,9 +353,15 @@ static bool may_begin(const struct client *c, const struct command *command)
 
 static void not_known(struct client *c, const struct args *a)
 {
+	const char *instead = command_instead(a->at[0]);
 	char text[200] = "";
 	size_t n = 0;
 
+	if (instead) {
+		reply_error(c, "ERR cairn has no '%.*s': %s", (int)(a->at[0].len < 64 ? a->at[0].len : 64),
+			    (const char *)a->at[0].data, instead);
+		return;
+	}
 	for (size_t i = 1; i < a->count && n < 128; i++)
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "'%.*s' ",
 				      (int)(a->at[i].len < 128 - n ? a->at[i].len : 128 - n),
@@ -280,36 +370,36 @@ static void not_known(struct client *c, const struct args *a)
 		    (int)(a->at[0].len < 128 ? a->at[0].len : 128), (const char *)a->at[0].data, text);
 }
 
-/* Serve one request; false where it has to wait for what is under way. */
-static bool serve(struct client *c, const struct args *a)
+/* Whether A may be served as COMMAND; else an error was told. */
+static bool check(struct client *c, const struct command *command, const struct args *a)
 {
-	const struct command *command = command_find(c->g, a->at[0]);
+	const char *sub = c->proto < 3 && c->subscriptions ? "" : NULL;
+
+	if (!command)
+		not_known(c, a);
+	else if (!arity_fits(command, a->count))
+		reply_error(c, "ERR wrong number of arguments for '%s' command", command->name);
+	else if (!(command->flags & CMD_NO_AUTH) && !c->host->admitted(c->connection))
+		reply_error(c, "NOAUTH Authentication required.");
+	else if (c->multi && command->flags & CMD_NO_MULTI)
+		reply_error(c, "ERR Command not allowed inside a transaction");
+	else if (sub && !(command->flags & CMD_PUBSUB))
+		reply_error(c,
+			    "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+			    "RESET are "
+			    "allowed in this context",
+			    command->name);
+	else
+		return true;
+	c->multi_bad = c->multi;
+	return false;
+}
+
+/* Take the next step, or all that are possible now. */
+static bool run(struct client *c, const struct command *command, const struct args *a)
+{
 	enum run run;
 
-	if (!may_begin(c, command))
-		return false;
-	if (!command) {
-		not_known(c, a);
-		return true;
-	}
-	if (!c->step) {
-		if (!arity_fits(command, a->count)) {
-			if (c->first)
-				return false;
-			reply_error(c, "ERR wrong number of arguments for '%s' command", command->name);
-			return true;
-		}
-		if (!(command->flags & CMD_NO_AUTH) && !c->host->admitted(c->connection)) {
-			if (c->first)
-				return false;
-			reply_error(c, "NOAUTH Authentication required.");
-			return true;
-		}
-		c->last = command;
-		c->g->commands++;
-	}
-	if (command->ask)
-		return begin(c, command, a);
 	if (c->step && !c->stepped)
 		return false;
 	do
@@ -320,12 +410,72 @@ static bool serve(struct client *c, const struct args *a)
 	return run == RUN_DONE;
 }
 
+/* Whether just one word is too long for an operation. */
+static bool has_large(const struct args *a)
+{
+	unsigned n = 0;
+
+	for (size_t i = 1; i < a->count; i++)
+		n += a->at[i].len > LARGE;
+	return n == 1;
+}
+
+/* Serve one request; false where it has to wait for what is under way. */
+static bool serve(struct client *c, const struct args *a)
+{
+	const struct command *command = c->serving;
+	bool look = false;
+
+	if (!command) { /* for the first time */
+		command = command_find(c->g, a->at[0]);
+		if (!may_begin(c, command) || c->big.request)
+			return false;
+		if (!c->first || !command || !arity_fits(command, a->count)) {
+			if (c->first)
+				return false;
+			if (!check(c, command, a))
+				return true;
+		}
+		c->last = command;
+		c->g->commands++;
+		if (c->multi && !(command->flags & CMD_NOW)) {
+			multi_queue(c, command, a);
+			return true;
+		}
+		c->serving = command;
+	}
+	if (command->ask && command->flags & CMD_DENYOOM && !c->uploaded && has_large(a)) {
+		if (c->first || !large_stage(c, a))
+			return false;
+	}
+	if (command->ask && !c->looking) {
+		if (command->flags & CMD_EACH ? !begin_each(c, command, a) : !begin(c, command, a, &look)) {
+			if (!look)
+				return false;
+			c->looking = true;
+		} else {
+			c->serving = NULL;
+			return true;
+		}
+	}
+	if (c->first || !run(c, command, a))
+		return false;
+	c->serving = NULL;
+	c->looking = false;
+	return true;
+}
+
+void serve_now(struct client *c, const struct command *command, const struct args *a)
+{
+	command->run(c, a);
+}
+
 static size_t on_data(void *state, struct cairn_slice in, size_t *need)
 {
 	struct client *c = state;
 	size_t taken = 0;
 
-	c->last_ms = 0;
+	c->last_ms = now_ms();
 	while (!c->ending) {
 		struct cairn_slice rest = cairn_slice((const char *)in.data + taken, in.len - taken);
 		const char *why = "";
@@ -397,6 +547,12 @@ static void on_closed(void *state)
 	if (c->next)
 		c->next->at = c->at;
 	reader_free(&c->reader);
+	buffer_free(&c->found);
+	buffer_free(&c->ends);
+	buffer_free(&c->big.key);
+	buffer_free(&c->big.value);
+	multi_end(c);
+	watch_end(c);
 	free(c);
 }
 
@@ -413,6 +569,8 @@ static void on_close(void *handle)
 
 	for (unsigned i = 0; i < g->volume_count; i++)
 		free(g->volumes[i]);
+	for (unsigned i = 0; i < CURSORS; i++)
+		free(g->cursors[i].bytes);
 	free(g);
 }
 
@@ -435,6 +593,7 @@ static enum cairn_code on_open(const struct cairn_gateway_host *host, const stru
 			on_close(g);
 			return cairn_fail(error, CAIRN_E_INTERNAL, "no memory");
 		}
+		g->is_main[g->volume_count] = !strcmp(name, "main");
 		g->volumes[g->volume_count++] = name;
 		p += n;
 	}

@@ -74,7 +74,7 @@ r() { timeout 20 redis-cli -s "$face" "$@"; }
 @test "a scan beside writers returns every key that is there throughout" { needs scan && ask scan; }
 @test "a client that asks and does not read costs little memory, and others no time" { needs flushall && ask slow; }
 @test "a subscriber that does not read is cut off; the writer and another subscriber are not" { needs psubscribe && ask slow_subscriber; }
-@test "a cache that believes CLIENT TRACKING ends with the newest values" { needs client && ask tracking; }
+@test "a cache that believes CLIENT TRACKING ends with the newest values" { needs psubscribe && ask tracking; }
 @test "keyspace events come in the order of the writes" { needs psubscribe && ask events; }
 
 # bats test_tags=slow

@@ -137,13 +137,14 @@ int make(struct task *t, struct facts *f, struct cairn_slice value, bool open, s
 }
 
 /* Make something, and tell the kernel of its node. */
-static void make_and_tell(struct task *t, unsigned kind, struct cairn_slice value)
+static void make_and_tell(struct task *t, unsigned kind, struct cairn_slice value, dev_t rdev)
 {
 	struct facts f;
 	struct node *n;
 	int r;
 
 	facts_new(t, kind, &f);
+	f.rdev = rdev;
 	r = make(t, &f, value, false, &n);
 	facts_free(&f);
 	if (r)
@@ -154,28 +155,23 @@ static void make_and_tell(struct task *t, unsigned kind, struct cairn_slice valu
 
 static void do_mknod(struct task *t)
 {
-	make_and_tell(t, (unsigned)facts_kind(t->mode), cairn_slice("", 0));
+	make_and_tell(t, (unsigned)facts_kind(t->mode), cairn_slice("", 0), (dev_t)t->size);
 }
 
 void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
-	struct task *t;
+	struct task *t = task_new(req, parent);
 
-	(void)rdev;
-	if (S_ISCHR(mode) || S_ISBLK(mode)) {
-		fuse_reply_err(req, EPERM);
-		return;
-	}
-	t = task_new(req, parent);
 	if (!t || !task_name(t, name))
 		return;
+	t->size = S_ISCHR(mode) || S_ISBLK(mode) ? rdev : 0;
 	t->mode = mode & S_IFMT ? mode : mode | S_IFREG;
 	task_start(t, do_mknod);
 }
 
 static void do_mkdir(struct task *t)
 {
-	make_and_tell(t, CAIRN_KIND_DIRECTORY, cairn_slice("", 0));
+	make_and_tell(t, CAIRN_KIND_DIRECTORY, cairn_slice("", 0), 0);
 }
 
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
@@ -191,7 +187,7 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 
 static void do_symlink(struct task *t)
 {
-	make_and_tell(t, CAIRN_KIND_SYMLINK, cairn_str(t->data));
+	make_and_tell(t, CAIRN_KIND_SYMLINK, cairn_str(t->data), 0);
 }
 
 void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)

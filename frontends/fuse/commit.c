@@ -14,6 +14,8 @@
 #include "banned.h"
 
 #define PIECE (128u << 10) /* bytes of a staged piece */
+#define PATCH_FROM 4096    /* shorter values are always sent whole, */
+#define PATCH_EXTENTS 512  /* and those that were changed in more places */
 #define WINDOW 8           /* pieces under way */
 
 /* Bytes of N's content as the mount's budget counts them. */
@@ -243,8 +245,95 @@ static int guards(struct mount *m, struct cairn_msg *msg, const struct node *n, 
 	return 0;
 }
 
-/* Put B as N's value. */
-static enum cairn_code put(struct task *t, struct node *n, const struct bytes *b, struct outcome *o, int *err)
+/* What of N's content is sent: all of it, or only what was changed. */
+struct plan {
+	bool patch;
+	size_t staged; /* PATCH: the extent that is staged; COUNT: none */
+	struct bytes bytes;
+};
+
+/*
+ * Whether N's changes are worth a patch. What goes into the message is bounded, but for one extent, which may
+ * be staged.
+ */
+static bool is_patch(const struct node *n, struct plan *p)
+{
+	const struct content *c = &n->content;
+	size_t total = 0, largest = 0;
+
+	p->staged = c->count;
+	if (!n->facts.file_id || c->whole || c->len <= PATCH_FROM || c->count > PATCH_EXTENTS)
+		return false;
+	for (size_t i = 0; i < c->count; i++) {
+		size_t len = c->extents[i].to - c->extents[i].from;
+
+		total += len;
+		if (len > largest) {
+			largest = len;
+			p->staged = i;
+		}
+	}
+	if (total <= INLINE_MAX)
+		p->staged = c->count;
+	else if (total - largest > INLINE_MAX)
+		return false;
+	return total <= c->len / 2;
+}
+
+static struct cairn_slice extent_bytes(const struct content *c, size_t i)
+{
+	return cairn_slice(c->data + c->extents[i].from, c->extents[i].to - c->extents[i].from);
+}
+
+static int plan_make(struct task *t, const struct node *n, struct plan *p)
+{
+	const struct content *c = &n->content;
+
+	p->patch = is_patch(n, p);
+	if (!p->patch)
+		return bytes_stage(t, &p->bytes, cairn_slice(c->data, c->len));
+	p->bytes = (struct bytes){ 0 };
+	return p->staged < c->count ? bytes_stage(t, &p->bytes, extent_bytes(c, p->staged)) : 0;
+}
+
+static void zeros(struct cairn_msg *msg, size_t from, size_t to)
+{
+	size_t mark;
+
+	if (from >= to)
+		return;
+	mark = cairn_msg_open(msg, CAIRN_F_EXTENT);
+	cairn_msg_u64(msg, CAIRN_F_OFFSET, from);
+	cairn_msg_u64(msg, CAIRN_F_LENGTH, to - from);
+	cairn_msg_close(msg, mark);
+}
+
+/* The extents of N, and zeros where its value went on before it was cut. */
+static void then_extents(struct cairn_msg *msg, const struct node *n, const struct plan *p)
+{
+	const struct content *c = &n->content;
+	size_t end = n->facts.size < c->len ? n->facts.size : c->len, at = c->kept < end ? c->kept : end;
+
+	for (size_t i = 0; i < c->count; i++) {
+		size_t mark;
+
+		if (c->extents[i].from > at)
+			zeros(msg, at, c->extents[i].from < end ? c->extents[i].from : end);
+		at = c->extents[i].to > at ? c->extents[i].to : at;
+		mark = cairn_msg_open(msg, CAIRN_F_EXTENT);
+		cairn_msg_u64(msg, CAIRN_F_OFFSET, c->extents[i].from);
+		if (i != p->staged || !p->bytes.staged)
+			cairn_msg_bytes(msg, CAIRN_F_VALUE, extent_bytes(c, i));
+		cairn_msg_close(msg, mark);
+	}
+	zeros(msg, at, end);
+	if (p->bytes.staged)
+		cairn_msg_bytes(msg, CAIRN_F_UPLOAD, cairn_slice(p->bytes.id, 16));
+	cairn_msg_u64(msg, CAIRN_F_SIZE, c->len);
+}
+
+/* Send N as P says. */
+static enum cairn_code put(struct task *t, struct node *n, const struct plan *p, struct outcome *o, int *err)
 {
 	struct mount *m = t->m;
 	MSG msg = { 0 };
@@ -258,10 +347,14 @@ static enum cairn_code put(struct task *t, struct node *n, const struct bytes *b
 	if (*err < 0)
 		return CAIRN_E_INTERNAL;
 	facts_own(&n->facts, &m->options);
-	op = cairn_msg_open_op(&msg, CAIRN_F_THEN, CAIRN_OP_PUT);
+	op = cairn_msg_open_op(&msg, CAIRN_F_THEN, p->patch ? CAIRN_OP_PATCH : CAIRN_OP_PUT);
 	cairn_msg_bytes(&msg, CAIRN_F_KEY, key_slice(&key));
-	then_value(&msg, b);
-	cairn_msg_kind(&msg, CAIRN_F_KIND, CAIRN_KIND_VALUE);
+	if (p->patch) {
+		then_extents(&msg, n, p);
+	} else {
+		then_value(&msg, &p->bytes);
+		cairn_msg_kind(&msg, CAIRN_F_KIND, CAIRN_KIND_VALUE);
+	}
 	facts_attributes(&n->facts, FACTS_ALL | (n->facts.has & FACTS_ATIME), &msg);
 	cairn_msg_close(&msg, op);
 	return txn(t, &msg, o);
@@ -277,8 +370,10 @@ static int rebase(struct task *t, struct node *n)
 
 	if (!r)
 		r = -content_rebase(&n->content, cairn_slice(newest.data, newest.len));
-	if (!r)
+	if (!r) {
 		n->facts.revision = revision;
+		n->facts.size = newest.len;
+	}
 	account(t->m, before, n);
 	n->cached = 0;
 	content_free(&newest);
@@ -316,29 +411,23 @@ static int meet(struct task *t, struct node *n)
 	return r;
 }
 
-/* One try. EAGAIN: the value has changed meanwhile. */
+/* One try; nobody changes the content of N meanwhile. EAGAIN: the value has changed. */
 static int commit_once(struct task *t, struct node *n)
 {
 	bool fresh = !n->facts.file_id, known = fresh || node_known(t->m, n);
-	uint64_t changes = n->content.changes, as_of = t->m->cache.sequence;
+	uint64_t as_of = t->m->cache.sequence;
 	size_t len = n->content.len;
-	unsigned char *copy = malloc(len ? len : 1);
 	struct outcome o = { 0 };
-	struct bytes b;
+	struct plan p;
 	enum cairn_code code = CAIRN_OK;
-	int err = 0, r;
+	int err = 0, r = plan_make(t, n, &p);
 
-	if (!copy)
-		return ENOMEM;
-	memcpy(copy, n->content.data ? n->content.data : copy, len);
-	r = bytes_stage(t, &b, cairn_slice(copy, len));
 	if (!r) {
-		code = put(t, n, &b, &o, &err);
+		code = put(t, n, &p, &o, &err);
 		r = err < 0 ? -err : code == CAIRN_E_CONFLICT ? EAGAIN : ask_errno(code);
 	}
-	free(copy);
-	if (r && b.staged && r != EIO)
-		unstage(t, b.id);
+	if (r && p.bytes.staged && r != EIO)
+		unstage(t, p.bytes.id);
 	if (r)
 		return r;
 	n->facts.there = true;
@@ -348,8 +437,7 @@ static int commit_once(struct task *t, struct node *n)
 	n->facts.size = len;
 	n->same_from = o.revision;
 	n->cached = n->cached ? o.revision : 0;
-	if (n->content.changes == changes)
-		content_clean(&n->content);
+	content_clean(&n->content);
 	node_mark(&t->m->nodes, n, n->content.dirty);
 	if (known)
 		cache_know(t->m, n, as_of);

@@ -117,7 +117,6 @@ int content_write(struct content *c, size_t offset, struct cairn_slice data)
 	if (!c->whole)
 		note(c, offset, offset + data.len);
 	c->dirty = true;
-	c->changes++;
 	return 0;
 }
 
@@ -143,7 +142,6 @@ int content_truncate(struct content *c, size_t size)
 	lengthen(c, size);
 	c->len = size;
 	c->dirty = true;
-	c->changes++;
 	return 0;
 }
 

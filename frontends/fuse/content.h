@@ -24,7 +24,6 @@ struct content {
 	size_t least; /* not WHOLE: at least so long through truncation */
 	struct extent *extents; /* owned, in order, neither touching nor overlapping */
 	size_t count, room;
-	uint64_t changes; /* counts writes and truncations */
 };
 
 void content_free(struct content *c);

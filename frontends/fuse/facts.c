@@ -58,6 +58,9 @@ static bool take_attributes(struct facts *f, struct cairn_slice fields)
 			f->atime_ns = cairn_body_u64(body);
 			f->has |= FACTS_ATIME;
 			break;
+		case CAIRN_F_RDEV:
+			f->rdev = cairn_body_u64(body);
+			break;
 		case CAIRN_F_XATTR:
 			cairn_msg_bytes(&f->xattrs, CAIRN_F_XATTR, body);
 			break;
@@ -102,6 +105,8 @@ void facts_attributes(const struct facts *f, unsigned which, struct cairn_msg *m
 		cairn_msg_u64(m, CAIRN_F_CTIME, f->ctime_ns);
 	if (which & FACTS_ATIME)
 		cairn_msg_u64(m, CAIRN_F_ATIME, f->atime_ns);
+	if (f->rdev)
+		cairn_msg_u64(m, CAIRN_F_RDEV, f->rdev);
 	cairn_msg_close(m, mark);
 }
 
@@ -139,6 +144,7 @@ void facts_stat(const struct facts *f, const struct options *o, struct stat *st)
 	*st = (struct stat){ 0 };
 	st->st_mode = facts_type(g.kind) | (mode_t)g.mode;
 	st->st_uid = g.uid;
+	st->st_rdev = (dev_t)g.rdev;
 	st->st_gid = g.gid;
 	st->st_size = (off_t)(g.kind == CAIRN_KIND_DIRECTORY ? 0 : g.size);
 	st->st_blocks = (st->st_size + 511) / 512;

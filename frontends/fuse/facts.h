@@ -25,6 +25,7 @@ struct facts {
 	uint64_t file_id; /* 0: a folder without a marker, or a file that the server has not seen yet */
 	unsigned has;     /* FACTS_…: what the record itself says */
 	unsigned mode;    /* permission bits */
+	uint64_t rdev;    /* of a device file */
 	uint32_t uid, gid;
 	uint64_t mtime_ns, ctime_ns, atime_ns;
 	uint64_t changed_ns; /* of a folder: when a name in it last came or went */

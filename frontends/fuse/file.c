@@ -149,6 +149,23 @@ static int look_again(struct task *t, struct node *n)
 	return r;
 }
 
+/* The first write or the close commits it. 0 or an errno. */
+static int make_empty(struct task *t, struct node *n)
+{
+	struct content empty = { 0 };
+	int r = 0;
+
+	lock_take(t, &n->lock);
+	if (!n->loaded)
+		r = adopt(t->m, n, &empty);
+	if (!r)
+		r = change_size(t->m, n, 0);
+	if (!r)
+		touch(n);
+	lock_give(t->m, &n->lock);
+	return r;
+}
+
 /* What an open needs in memory. 0 or an errno. */
 static int prepare(struct task *t, struct node *n)
 {
@@ -160,18 +177,8 @@ static int prepare(struct task *t, struct node *n)
 		return ESTALE;
 	if (!n->parent) /* opened by way of /proc: what there is in memory */
 		return n->loaded || n->was ? 0 : ESTALE;
-	if (flags & O_TRUNC) {
-		if (!n->loaded) {
-			struct content empty = { 0 };
-
-			r = adopt(t->m, n, &empty);
-		}
-		if (!r)
-			r = change_size(t->m, n, 0);
-		if (!r)
-			touch(n);
-		return r;
-	}
+	if (flags & O_TRUNC)
+		return make_empty(t, n);
 	if (access == O_WRONLY && flags & O_APPEND)
 		return 0;
 	r = look_again(t, n);
@@ -397,7 +404,7 @@ static void reply_write(struct task *t, int r)
 	task_error(t, r);
 }
 
-/* Appends, and writes to a value that is not in memory. */
+/* Appends, and writes to a value that is not in memory, or is being committed. */
 static void do_write(struct task *t)
 {
 	struct handle *h = handle_of(&t->fi);
@@ -433,7 +440,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 	struct task *t;
 	int r;
 
-	if (!(fi->flags & O_APPEND) && n->loaded) {
+	if (!(fi->flags & O_APPEND) && n->loaded && !n->busy) {
 		r = change_write(m, n, (size_t)off, cairn_slice(data, size));
 		if (r) {
 			fuse_reply_err(req, r);
@@ -561,7 +568,10 @@ static void do_fallocate(struct task *t)
 	struct handle *h = handle_of(&t->fi);
 	struct node *n = h->node;
 	size_t end = (size_t)t->off + t->size;
-	int r = load(t, n);
+	int r;
+
+	lock_take(t, &n->lock);
+	r = load(t, n);
 
 	if (!r && end > n->content.len) {
 		r = change_size(t->m, n, end);
@@ -570,6 +580,7 @@ static void do_fallocate(struct task *t)
 			h->wrote = true;
 		}
 	}
+	lock_give(t->m, &n->lock);
 	task_error(t, r);
 }
 

@@ -24,5 +24,6 @@ t_unit_u_node_CPPFLAGS = -I$(top_srcdir)/%D% $(TEST_CPPFLAGS)
 t_unit_u_node_LDADD = libbase.la
 endif
 EXTRA_DIST += $(FUSE_SOURCES) %D%/README.md
-BATS += t/5000-mount-files.bats t/5010-mount-programs.bats t/5020-mount-faults.bats t/5030-mount-model.bats
-EXTRA_DIST += t/mount/tree.py t/mount/file.py t/lib/mount.bash
+BATS += t/5000-mount-files.bats t/5010-mount-programs.bats t/5020-mount-faults.bats t/5030-mount-model.bats \
+	t/5040-mount-posix.bats t/5050-mount-saves.bats
+EXTRA_DIST += t/mount/tree.py t/mount/file.py t/mount/posix.py t/lib/mount.bash

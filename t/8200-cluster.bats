@@ -3,7 +3,8 @@
 
 setup() {
   load lib/cairn.bash
-  cairn_cluster 3
+  cd "$cairn_root"
+  [[ $BATS_TEST_DESCRIPTION == "a node that was away"* ]] || cairn_cluster 3
 }
 
 @test "every node takes writes, and has those of the others at once" {
@@ -51,4 +52,29 @@ setup() {
   [[ $output == *"unavailable: 1 of 3 nodes is up, 2 are needed; the write did not happen"* ]]
   run cairn -s "unix:$cairn_root/$leader/socket" get a
   [ "$status" -eq 5 ]
+}
+
+@test "a node that was away for longer than the journal reaches gets the store, and goes on from there" {
+  cairn_cluster 3 -o journal.segment=64K -o journal.max=128K
+  cairn put before 1
+  away=$(cairn status | awk '$2 == "follower" { print $1; exit }')
+  cairn_kill "$away"
+  head -c 20000 /dev/zero | tr '\0' x >value
+  for i in $(seq 60); do cairn put "k$((i % 20))" - <value >/dev/null; done
+  for _ in $(seq 300); do
+    [ "$(cairn journal | awk '$1 == "main" { print $2 }')" -gt 20 ] && break
+    cairn put more - <value >/dev/null
+    sleep 0.1
+  done
+  cairn_start "$away"
+  cairn -s "unix:$cairn_root/$away/socket" health --wait ok --timeout 30s
+  for _ in $(seq 300); do grep -q 'a snapshot has taken the place' "$cairn_root/$away/log" && break; sleep 0.1; done
+  grep -q 'a snapshot has taken the place' "$cairn_root/$away/log"
+  cairn put after 2
+  for _ in $(seq 100); do
+    [ "$(cairn -s "unix:$cairn_root/$away/socket" get after 2>/dev/null)" = 2 ] && break
+    sleep 0.1
+  done
+  [ "$(cairn -s "unix:$cairn_root/$away/socket" get after)" = 2 ]
+  cairn -s "unix:$cairn_root/$away/socket" get k7 | cmp - value
 }

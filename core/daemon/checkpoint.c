@@ -38,7 +38,7 @@ static int fill(void *arg, int fd)
 	return r;
 }
 
-enum cairn_code checkpoint_write(struct store *s, const char *folder, uint64_t *index,
+enum cairn_code checkpoint_write(struct store *s, const char *folder, struct cairn_position *last,
 				 struct cairn_error *error)
 {
 	struct filling f = { .error = error };
@@ -59,7 +59,7 @@ enum cairn_code checkpoint_write(struct store *s, const char *folder, uint64_t *
 	if (r < 0 && !error->code)
 		cairn_fail(error, cairn_error_from_errno(-r), "%s/" NAME " cannot be written: %s", folder,
 			   strerror(-r));
-	*index = facts.position.index;
+	*last = facts.position;
 	return r < 0 ? error->code : CAIRN_OK;
 }
 

@@ -12,9 +12,9 @@
 
 /*
  * Write what S holds now into FOLDER, in the place of an earlier checkpoint. Writes to S go on meanwhile.
- * *INDEX is the last entry that is in it, once it is on disk. FULL, or INTERNAL: the earlier one stays.
+ * *LAST is the last entry that is in it, once it is on disk. FULL, or INTERNAL: the earlier one stays.
  */
-enum cairn_code checkpoint_write(struct store *s, const char *folder, uint64_t *index,
+enum cairn_code checkpoint_write(struct store *s, const char *folder, struct cairn_position *last,
 				 struct cairn_error *error);
 /* Fill the empty engine E from the checkpoint in FOLDER; *THERE says whether there was one. CORRUPT with file
  * and offset. */

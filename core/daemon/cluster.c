@@ -291,6 +291,18 @@ static void on_up(void *arg, uint64_t id, const struct peer_who *who)
 	tell_all(arg, MAIL_AGAIN, id);
 }
 
+static void on_bulk_lost(void *arg, uint64_t id)
+{
+	struct cluster *c = arg;
+
+	pthread_mutex_lock(&c->lock);
+	for (struct replica *r = c->replicas; r; r = r->next) {
+		snapshot_stop(r, id);
+		install_stop(r, id);
+	}
+	pthread_mutex_unlock(&c->lock);
+}
+
 static void on_down(void *arg, uint64_t id, const char *why)
 {
 	(void)why;
@@ -440,6 +452,17 @@ void cluster_node_name(struct cluster *c, uint64_t id, char name[PEER_NAME_MAX +
 	pthread_mutex_unlock(&c->lock);
 }
 
+bool cluster_is_up(struct cluster *c, uint64_t id)
+{
+	bool up = false;
+
+	pthread_mutex_lock(&c->lock);
+	for (size_t i = 0; i < c->count; i++)
+		up = up || (c->nodes[i].id == id && c->nodes[i].up);
+	pthread_mutex_unlock(&c->lock);
+	return up;
+}
+
 struct cluster_count cluster_up(struct cluster *c)
 {
 	struct cluster_count n = { 0 };
@@ -456,14 +479,16 @@ struct cluster_count cluster_up(struct cluster *c)
 
 enum cairn_code cluster_start(struct cluster *c, struct cairn_error *error)
 {
-	struct peer_options o = { .loop = c->node->loop,
-				  .log = c->node->log,
-				  .pool = c->node->pool,
-				  .id = c->self,
-				  .name = c->node->name,
-				  .cluster_name = c->name,
-				  .calls = { .message = on_message, .up = on_up, .down = on_down },
-				  .arg = c };
+	struct peer_options o = {
+		.loop = c->node->loop,
+		.log = c->node->log,
+		.pool = c->node->pool,
+		.id = c->self,
+		.name = c->node->name,
+		.cluster_name = c->name,
+		.calls = { .message = on_message, .up = on_up, .down = on_down, .bulk_lost = on_bulk_lost },
+		.arg = c
+	};
 	struct peers *peers;
 	struct peer_keys keys;
 	enum cairn_code code;

@@ -195,7 +195,8 @@ static enum cairn_code salvage_checkpoint(struct offline *o, struct volume *v, c
 	struct store_settings settings;
 	struct store_log log = log_of(v);
 	struct store *store = NULL;
-	uint64_t count = 0, index;
+	uint64_t count = 0;
+	struct cairn_position last;
 	enum cairn_code code = volume_settings(v, &settings, error);
 
 	if (!code)
@@ -209,7 +210,7 @@ static enum cairn_code salvage_checkpoint(struct offline *o, struct volume *v, c
 	if (!code)
 		code = store_open(&store, &to, &settings, error);
 	if (!code)
-		code = checkpoint_write(store, new_path, &index, error);
+		code = checkpoint_write(store, new_path, &last, error);
 	result->lost += count;
 	store_close(store);
 	if (to.handle)

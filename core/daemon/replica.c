@@ -87,6 +87,8 @@ static void take_mail(struct replica *r)
 
 static void peer_gone(struct replica *r, uint64_t peer)
 {
+	snapshot_stop(r, peer);
+	install_stop(r, peer);
 	if (peer == r->leader)
 		replica_take_back(r);
 }
@@ -318,6 +320,8 @@ static void on_role(struct replica *r, const struct cairn_effect *e)
 	r->heard_ns = clock_boot_ns();
 	if (other)
 		replica_take_back(r);
+	if (e->role != CAIRN_ROLE_LEADER)
+		snapshot_stop(r, 0);
 	r->again = true;
 	if (e->peer)
 		cluster_node_name(r->cluster, e->peer, leader);
@@ -339,17 +343,6 @@ static void on_timer(struct replica *r, uint64_t at_us)
 {
 	r->timer_us = at_us;
 	cluster_wake(r->cluster, at_us * 1000);
-}
-
-/* The log is not what PEER needs any more. */
-static void on_snapshot(struct replica *r, uint64_t peer)
-{
-	struct mail *m = mail_new(MAIL_EVENT, 0, 0);
-
-	if (!m)
-		return;
-	m->event = (struct cairn_event){ .kind = CAIRN_EVENT_SENT, .peer = peer };
-	replica_post(r, m);
 }
 
 void replica_effect(struct shard *s, const struct cairn_effect *e)
@@ -387,7 +380,7 @@ void replica_effect(struct shard *s, const struct cairn_effect *e)
 		on_timer(r, e->now_us);
 		break;
 	case CAIRN_EFFECT_SNAPSHOT:
-		on_snapshot(r, e->peer);
+		snapshot_start(r, e->peer);
 		break;
 	case CAIRN_EFFECT_ACCEPT:
 		break;
@@ -426,11 +419,12 @@ enum cairn_code replica_open(struct shard *s, const struct shard_options *o, str
 	r->id = shard_id(s->folder);
 	r->post_last = &r->post;
 	r->held_last = &r->held;
+	r->chased_last = &r->chased;
 	pthread_mutex_init(&r->lock, NULL);
 	if (getrandom(&r->next_reference, sizeof(r->next_reference), 0) != sizeof(r->next_reference))
 		return cairn_fail(error, CAIRN_E_INTERNAL, "no random bytes: %s", strerror(errno));
 	r->next_reference = r->next_reference >> 1 | 1;
-	hard_state_read(r);
+	hard_state_load(s->journal, &r->hard);
 	if (!r->hard.members_len && o->members.len <= sizeof(r->hard.members)) {
 		memcpy(r->hard.members, o->members.data, o->members.len);
 		r->hard.members_len = o->members.len;
@@ -439,12 +433,26 @@ enum cairn_code replica_open(struct shard *s, const struct shard_options *o, str
 	return CAIRN_OK;
 }
 
-/* What the log in memory is to the module: where terms begin, and who belongs to the shard. */
+/* What the log is to the module: where terms begin, and who belongs to the shard; what stands in the journal
+ * and was applied comes first. */
 static struct cairn_entry *describe_log(struct replica *r, size_t *count)
 {
-	struct cairn_entry *log = calloc((size_t)(r->last - r->first + 2), sizeof(*log));
+	bool ours = journal_extent(r->shard->journal).first > r->hard.from;
+	size_t old = ours ? journal_terms(r->shard->journal, r->first - 1, NULL, 0) : 0, n;
+	struct journal_entry *terms = calloc(old + 1, sizeof(*terms));
+	struct cairn_entry *log = calloc((size_t)(r->last - r->first + 2) + old, sizeof(*log));
 
-	*count = 0;
+	if (!terms || !log) {
+		free(terms);
+		free(log);
+		return NULL;
+	}
+	n = journal_terms(r->shard->journal, r->first - 1, terms, old);
+	for (*count = 0; *count < n && *count < old; ++*count)
+		log[*count] = (struct cairn_entry){ .index = terms[*count].index,
+						    .term = terms[*count].term,
+						    .kind = CAIRN_ENTRY_COMMAND };
+	free(terms);
 	for (uint64_t i = r->first; log && i <= r->last; i++) {
 		struct entry *e = replica_entry(r, i);
 
@@ -498,6 +506,7 @@ void replica_tick(struct replica *r)
 	struct shard_role role;
 	struct mail *m;
 
+	snapshot_tick(r);
 	if (r->role != CAIRN_ROLE_LEADER || !system || !system->shard || system->shard == r->shard)
 		return;
 	shard_role(system->shard, &role);
@@ -514,6 +523,8 @@ void replica_tick(struct replica *r)
 void replica_close(struct replica *r)
 {
 	cluster_remove(r->cluster, r);
+	snapshot_stop(r, 0);
+	install_stop(r, 0);
 	r->sweep_due = true;
 	shard_try_step(r->shard, NULL);
 }

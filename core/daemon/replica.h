@@ -7,6 +7,9 @@
  *   replica.c        opened from the journal; what a step takes in, and what the module wants done
  *   replica_log.c    the newest entries in memory, and persists
  *   replica_wire.c   frames between nodes
+ *   replica_chase.c  entries for nodes that are behind
+ *   replica_snapshot.c, replica_install.c
+ *                    a whole store goes to a node that is too far behind, and takes its store's place
  *   replica_write.c  clients' writes: proposed, handed to the leader, given up
  *   replica_read.c   clients' reads, a round at a time
  *
@@ -38,6 +41,7 @@ struct entry {
 struct outgoing {
 	struct outgoing *next;
 	uint64_t peer, index, last, term, token;
+	uint64_t generation; /* of the replica, when it was asked for */
 	size_t len;
 	unsigned char body[];
 };
@@ -69,6 +73,7 @@ struct read_round {
 struct hard_state {
 	uint64_t term, vote;
 	uint64_t cut;    /* what the journal has behind this index is not of the log */
+	uint64_t from;   /* and what it has up to here neither */
 	uint64_t commit; /* this much is known to be committed */
 	uint64_t members_index;
 	size_t members_len;
@@ -108,8 +113,14 @@ struct replica {
 	struct read_round *rounds;
 	struct shard_read *reads; /* wait for a leader */
 
-	pthread_mutex_t lock;      /* of the entries' clients, and of APPLIED */
-	struct hard_state applied; /* members only: of the newest such entry that was applied */
+	struct pool_task chase; /* sends what others lack from the journal */
+	_Atomic bool chasing;   /* that is under way; set under the lock */
+
+	pthread_mutex_t lock; /* of the entries' clients, and of what follows */
+	struct outgoing *chased, **chased_last;
+	struct sending *sending;       /* a snapshot to another node */
+	struct installing *installing; /* one from another node */
+	struct hard_state applied;     /* members only: of the newest such entry that was applied */
 };
 
 /* replica.c */
@@ -148,12 +159,16 @@ void replica_truncate(struct replica *r, uint64_t from);
 /* Let go of old entries that others have, beyond a number of bytes. */
 void replica_evict(struct replica *r);
 void replica_persist(struct replica *r, uint64_t token);
-void hard_state_read(struct replica *r);
+#define HARD_HEAD 64
+#define HARD_MAX (HARD_HEAD + CLUSTER_MEMBERS_BYTES)
+/* What the journal has of it; zeros, and no cut, where that is nothing. */
+void hard_state_load(struct journal_shard *log, struct hard_state *h);
+size_t hard_state_encode(const struct hard_state *h, unsigned char bytes[HARD_MAX]);
 /* Load what the journal has behind INDEX into memory. */
 enum cairn_code replica_load(struct replica *r, uint64_t index, struct cairn_error *error);
 
 /* replica_wire.c */
-enum { WIRE_MODULE = 16, WIRE_FORWARD, WIRE_ANSWER };
+enum { WIRE_MODULE = 16, WIRE_FORWARD, WIRE_ANSWER, WIRE_SNAPSHOT };
 /* In the loop: FRAME came, of shard R. */
 void replica_frame(struct replica *r, const struct peer_frame *frame);
 void replica_send(struct replica *r, const struct cairn_effect *e);
@@ -162,6 +177,37 @@ void replica_release(struct replica *r, uint64_t token);
 /* Hand W to PEER, as REFERENCE. Whether it left. */
 bool replica_forward(struct replica *r, uint64_t peer, uint64_t reference, const struct shard_write *w,
 		     uint64_t now);
+
+/* One frame with COUNT entries, as they stand in frames. From any thread; as peers_send. */
+int replica_send_frame(struct replica *r, uint64_t peer, struct cairn_slice body, uint64_t index,
+		       uint64_t term, struct cairn_slice entries, uint32_t count);
+
+/* replica_chase.c */
+/* Whether entries on their way to PEER are still being read. */
+bool replica_chases(struct replica *r, uint64_t peer);
+/* Send O, which is not the caller's any more, from the journal. */
+void replica_chase(struct replica *r, struct outgoing *o);
+/* In the thread that flushes: the engine has everything up to FLUSHED. What others may need is kept, up to a
+ * bound. */
+void replica_let_journal_go(struct replica *r, struct cairn_position flushed);
+
+/* replica_snapshot.c */
+#define SNAPSHOT_HEAD 32
+enum snapshot_what { SNAPSHOT_BEGIN = 1, SNAPSHOT_BYTES, SNAPSHOT_END, SNAPSHOT_TAKEN, SNAPSHOT_DONE };
+/* Send the store to PEER; the module hears SENT. */
+void snapshot_start(struct replica *r, uint64_t peer);
+/* Give up what goes to PEER (0: to anybody). From any thread. */
+void snapshot_stop(struct replica *r, uint64_t peer);
+/* Once a second: give up what nobody takes. */
+void snapshot_tick(struct replica *r);
+/* In the loop. */
+void snapshot_frame(struct replica *r, const struct peer_frame *f);
+
+/* replica_install.c */
+/* In the loop: a part of the store that another node sends. */
+void install_frame(struct replica *r, const struct peer_frame *f);
+/* Give up what comes from PEER (0: from anybody). From any thread. */
+void install_stop(struct replica *r, uint64_t peer);
 
 /* replica_write.c */
 /* Writes that wait: make them events, from number N on, or hand them to the leader. The number of events. */

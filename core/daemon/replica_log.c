@@ -3,16 +3,14 @@
  * for nodes that are a little behind. The journal has all that are stored; term, vote and members stand
  * beside them as the shard's hard state.
  *
- * The hard state, little-endian: 0 version 1, 1 to 7 zeros, 8 term, 16 vote, 24 cut, 32 commit, 40 index of
- * the members, 48 their length (4), 52 four zeros, 56 the members.
+ * The hard state, little-endian: 0 version 1, 1 to 7 zeros, 8 term, 16 vote, 24 cut, 32 commit, 40 from,
+ * 48 index of the members, 56 their length (4), 60 four zeros, 64 the members.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include "replica.h"
 #include "banned.h"
 
-#define HARD_HEAD 56
-#define HARD_MAX (HARD_HEAD + CLUSTER_MEMBERS_BYTES)
 #define RING_BYTES (8u << 20) /* of entries that are applied and stored, kept for others */
 
 static void entry_applied(struct shard_write *w)
@@ -176,7 +174,7 @@ static void saved(struct journal_request *request)
 	shard_let_go(s);
 }
 
-static size_t hard_encode(const struct hard_state *h, unsigned char bytes[HARD_MAX])
+size_t hard_state_encode(const struct hard_state *h, unsigned char bytes[HARD_MAX])
 {
 	memset(bytes, 0, HARD_HEAD);
 	bytes[0] = 1;
@@ -184,27 +182,28 @@ static size_t hard_encode(const struct hard_state *h, unsigned char bytes[HARD_M
 	le64_put(bytes + 16, h->vote);
 	le64_put(bytes + 24, h->cut);
 	le64_put(bytes + 32, h->commit);
-	le64_put(bytes + 40, h->members_index);
-	le32_put(bytes + 48, (uint32_t)h->members_len);
+	le64_put(bytes + 40, h->from);
+	le64_put(bytes + 48, h->members_index);
+	le32_put(bytes + 56, (uint32_t)h->members_len);
 	memcpy(bytes + HARD_HEAD, h->members, h->members_len);
 	return HARD_HEAD + h->members_len;
 }
 
-void hard_state_read(struct replica *r)
+void hard_state_load(struct journal_shard *log, struct hard_state *h)
 {
 	unsigned char b[HARD_MAX];
-	size_t len = journal_state(r->shard->journal, b, sizeof(b));
-	struct hard_state *h = &r->hard;
+	size_t len = journal_state(log, b, sizeof(b));
 
-	h->cut = UINT64_MAX;
-	if (len < HARD_HEAD || b[0] != 1 || len > sizeof(b) || len != HARD_HEAD + le32_get(b + 48))
+	*h = (struct hard_state){ .cut = UINT64_MAX };
+	if (len < HARD_HEAD || b[0] != 1 || len > sizeof(b) || len != HARD_HEAD + le32_get(b + 56))
 		return;
 	h->term = le64_get(b + 8);
 	h->vote = le64_get(b + 16);
 	h->cut = le64_get(b + 24);
 	h->commit = le64_get(b + 32);
-	h->members_index = le64_get(b + 40);
-	h->members_len = le32_get(b + 48);
+	h->from = le64_get(b + 40);
+	h->members_index = le64_get(b + 48);
+	h->members_len = le32_get(b + 56);
 	memcpy(h->members, b + HARD_HEAD, h->members_len);
 }
 
@@ -239,12 +238,12 @@ void replica_persist(struct replica *r, uint64_t token)
 		x->entries[i] = (struct journal_entry){ e->w.place.index, e->w.place.term,
 							cairn_msg_slice(&e->w.command) };
 	}
-	x->request =
-		(struct journal_request){ .shard = s->journal,
-					  .entries = x->entries,
-					  .count = n,
-					  .state = cairn_slice(x->state, hard_encode(&r->hard, x->state)),
-					  .done = saved };
+	x->request = (struct journal_request){ .shard = s->journal,
+					       .entries = x->entries,
+					       .count = n,
+					       .state = cairn_slice(x->state,
+								    hard_state_encode(&r->hard, x->state)),
+					       .done = saved };
 	r->unsaved = 0;
 	shard_use(s);
 	journal_append(s->node->journal, &x->request);
@@ -270,6 +269,7 @@ enum cairn_code replica_load(struct replica *r, uint64_t index, struct cairn_err
 
 	r->first = index + 1;
 	r->last = index;
+	r->cut = x.last > r->hard.cut;
 	if (last <= index)
 		return CAIRN_OK;
 	if (x.first > index + 1)

@@ -76,17 +76,25 @@ static void send_now(struct replica *r, uint64_t peer, struct cairn_slice body, 
 		send_module(r, peer, body, index, term, slices, 0);
 }
 
-void replica_send(struct replica *r, const struct cairn_effect *e)
+int replica_send_frame(struct replica *r, uint64_t peer, struct cairn_slice body, uint64_t index,
+		       uint64_t term, struct cairn_slice entries, uint32_t count)
 {
-	struct outgoing *o;
+	unsigned char head[HEAD] = { VERSION };
+	struct cairn_slice slices[3] = { cairn_slice(head, sizeof(head)), body, entries };
 
-	if (e->token <= r->stored_token) {
-		send_now(r, e->peer, e->body, e->index, e->last, e->term);
-		return;
-	}
-	o = malloc(sizeof(*o) + e->body.len);
+	le16_put(head + 2, (uint16_t)body.len);
+	le32_put(head + 4, count);
+	le64_put(head + 8, index);
+	le64_put(head + 16, term);
+	return cluster_send(r->cluster, peer, PEER_LOG, WIRE_MODULE, r->id, slices, 3);
+}
+
+static struct outgoing *keep_message(const struct cairn_effect *e)
+{
+	struct outgoing *o = malloc(sizeof(*o) + e->body.len);
+
 	if (!o) /* as if it had been lost */
-		return;
+		return NULL;
 	*o = (struct outgoing){ .peer = e->peer,
 				.index = e->index,
 				.last = e->last,
@@ -94,8 +102,26 @@ void replica_send(struct replica *r, const struct cairn_effect *e)
 				.token = e->token,
 				.len = e->body.len };
 	memcpy(o->body, e->body.data, e->body.len);
-	*r->held_last = o;
-	r->held_last = &o->next;
+	return o;
+}
+
+void replica_send(struct replica *r, const struct cairn_effect *e)
+{
+	bool held = e->token > r->stored_token;
+	bool old = e->last && (e->index < r->first || replica_chases(r, e->peer));
+	struct outgoing *o;
+
+	if (!held && !old) {
+		send_now(r, e->peer, e->body, e->index, e->last, e->term);
+		return;
+	}
+	o = keep_message(e);
+	if (o && old) {
+		replica_chase(r, o);
+	} else if (o) {
+		*r->held_last = o;
+		r->held_last = &o->next;
+	}
 }
 
 void replica_release(struct replica *r, uint64_t token)
@@ -267,6 +293,8 @@ static void take_answer(struct replica *r, const struct peer_frame *f)
 
 void replica_frame(struct replica *r, const struct peer_frame *f)
 {
+	if (f->kind == WIRE_SNAPSHOT && f->body.len && *(const unsigned char *)f->body.data == VERSION)
+		snapshot_frame(r, f);
 	if (f->body.len < HEAD || *(const unsigned char *)f->body.data != VERSION)
 		return;
 	if (f->kind == WIRE_MODULE)

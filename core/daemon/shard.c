@@ -27,11 +27,11 @@ void shard_let_go(struct shard *s)
 		return;
 	closed = s->closed;
 	arg = s->closed_arg;
-	replica_free(s->replica);
 	if (s->instance)
 		s->module->close(s->instance);
 	if (s->store && s->overlay && !s->stopped && !s->node->offline)
 		shard_flush(s);
+	replica_free(s->replica);
 	if (s->store)
 		store_close(s->store);
 	if (s->engine.handle)

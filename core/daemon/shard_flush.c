@@ -5,7 +5,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include "shard_inside.h"
+#include "replica.h"
 #include "banned.h"
 
 #define FLUSH_BYTES (4u << 20) /* the overlay is flushed when it holds this much */
@@ -15,21 +15,31 @@
 #define RETRY_NS \
 	30000000000u /* before another checkpoint where one failed: it takes room while it is tried */
 
+/* Everything up to POSITION lasts without the journal. */
+static void let_go(struct shard *s, struct cairn_position position)
+{
+	if (s->replica)
+		replica_let_journal_go(s->replica, position);
+	else
+		journal_release(s->journal, position.index);
+}
+
 enum cairn_code shard_write_checkpoint(struct shard *s, struct cairn_error *error)
 {
-	uint64_t index, start = clock_boot_ns();
-	enum cairn_code code = checkpoint_write(s->store, s->folder, &index, error);
+	struct cairn_position position;
+	uint64_t start = clock_boot_ns();
+	enum cairn_code code = checkpoint_write(s->store, s->folder, &position, error);
 
 	if (code) {
 		s->checkpoint_after_ns = start + RETRY_NS;
 		return code;
 	}
-	s->checkpoint = index;
+	s->checkpoint = position.index;
 	s->checkpoint_count++;
 	s->checkpoint_ns += clock_boot_ns() - start;
-	journal_release(s->journal, index);
+	let_go(s, position);
 	log_debug(s->node->log, LOG_VOLUME, "checkpoint", LOG_TEXT("volume", s->name),
-		  LOG_NUMBER("index", index));
+		  LOG_NUMBER("index", position.index));
 	return CAIRN_OK;
 }
 
@@ -52,7 +62,7 @@ enum cairn_code shard_flush(struct shard *s)
 		return error.code;
 	}
 	overlay_facts(&s->engine, &facts);
-	journal_release(s->journal, facts.flushed.index);
+	let_go(s, facts.flushed);
 	return CAIRN_OK;
 }
 

@@ -27,14 +27,15 @@ struct volume {
 		shard; /* the only one today: go through volume_shard. NULL where it could not be opened */
 	struct cairn_error refused; /* code not 0: it is not served, and why; under the table's lock */
 	struct node *node;
-	struct volume *next;          /* the table's */
-	struct volume_change *change; /* that is told when it has been closed, or NULL */
-	struct volume *successor;     /* that opens the folder when this one has been closed, or NULL */
-	bool retry;                   /* to be opened again when the disk has room; in the node's loop */
-	struct pool_task work;        /* opens it again */
-	struct cairn_error reopened;  /* how that went */
-	struct loop_task back;        /* has opened it again, or: its shard has stopped */
-	_Atomic unsigned uses;        /* holders; the table is one */
+	struct volume *next;           /* the table's */
+	struct volume_change *change;  /* that is told when it has been closed, or NULL */
+	struct volume *successor;      /* that opens the folder when this one has been closed, or NULL */
+	struct installing *installing; /* a store that takes its place when the old one is closed */
+	bool retry;                    /* to be opened again when the disk has room; in the node's loop */
+	struct pool_task work;         /* opens it again */
+	struct cairn_error reopened;   /* how that went */
+	struct loop_task back;         /* has opened it again, or: its shard has stopped */
+	_Atomic unsigned uses;         /* holders; the table is one */
 };
 
 /*

@@ -134,6 +134,11 @@ static enum cairn_code prepare(struct volume_change *c)
 		if (!*c->replication && !strcmp(v->replication, "none"))
 			snprintf(v->replication, sizeof(v->replication), "raft");
 		v->members_len = cluster_members(c->node->cluster, v->members);
+		if (!strcmp(v->replication, "none")) {
+			volume_free(v);
+			return cairn_fail(&c->error, CAIRN_E_UNSUPPORTED,
+					  "volume %s: in a cluster every volume is replicated", c->name);
+		}
 	}
 	hex_random(id, 8);
 	snprintf(v->folder, sizeof(v->folder), "%s-%s", v->name, id);

@@ -232,6 +232,9 @@ void volume_convert(struct volume_change *c)
 
 	if (!code && c->volume == c->node->volumes->system)
 		code = cairn_fail(&c->error, CAIRN_E_DENIED, "the volume %s stays as it is", c->name);
+	else if (!code && shard_asks(c->volume->shard))
+		code = cairn_fail(&c->error, CAIRN_E_UNSUPPORTED,
+				  "volume %s is replicated and cannot be converted yet", c->name);
 	else if (!code)
 		code = make_instead(c);
 	c->error.code = code;

@@ -167,6 +167,12 @@ static enum cairn_code begin_instead(struct volume_change *c, const char *what)
 
 	if (code)
 		return code;
+	if (c->volume->shard && shard_asks(c->volume->shard)) {
+		volume_set_refused(c->volume, NULL);
+		cairn_fail(&c->error, CAIRN_E_UNSUPPORTED, "volume %s is replicated and cannot be %s yet",
+			   c->name, what);
+		return CAIRN_E_UNSUPPORTED;
+	}
 	c->instead = volume_like(c->volume);
 	if (!c->instead) {
 		volume_set_refused(c->volume, NULL);

@@ -104,7 +104,7 @@ void volumes_settle_folders(struct node *n)
 	while (dir && (d = readdir(dir)))
 		if (!strncmp(d->d_name, GONE, strlen(GONE)))
 			folder_remove(n->volumes->fd, d->d_name);
-		else if (d->d_name[0] != '.' && strcmp(d->d_name, VOLUME_SYSTEM))
+		else if (!n->cluster && d->d_name[0] != '.' && strcmp(d->d_name, VOLUME_SYSTEM))
 			settle_folder(n, d->d_name);
 	if (dir)
 		closedir(dir);

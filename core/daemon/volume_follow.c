@@ -61,11 +61,7 @@ static void finish_look(struct loop_task *task)
 			drop(v);
 		v = next;
 	}
-	for (size_t i = 0; i < t->row_count; i++)
-		free(t->rows[i]);
-	free(t->rows);
-	t->rows = NULL;
-	t->row_count = 0;
+	volumes_forget_rows(t);
 	t->looking = false;
 	while (t->settling) {
 		struct loop_task *waiting = t->settling;
@@ -146,6 +142,15 @@ bool volumes_settled(struct node *n)
 
 	store_facts(shard_store(n->volumes->system->shard), &facts);
 	return facts.revision && !n->volumes->looking;
+}
+
+void volumes_forget_rows(struct volumes *t)
+{
+	for (size_t i = 0; i < t->row_count; i++)
+		free(t->rows[i]);
+	free(t->rows);
+	t->rows = NULL;
+	t->row_count = 0;
 }
 
 void volumes_note_row(struct volumes *t, const char *folder)

@@ -198,8 +198,8 @@ enum cairn_code volumes_open(struct node *n, struct cairn_error *error)
 	if (volumes_miss_journal(n))
 		log_warn(n->log, LOG_VOLUME,
 			 "the journal is empty, and volumes had one: their newest writes may be missing");
-	if (!n->cluster)
-		volumes_settle_folders(n);
+	volumes_forget_rows(t);
+	volumes_settle_folders(n);
 	if (n->journal) {
 		volumes_each(n, keep_journal, n);
 		journal_attach(n->journal, shard_id(VOLUME_SYSTEM));
@@ -229,6 +229,7 @@ void volumes_close(struct node *n)
 	}
 	if (t->system)
 		volume_put(t->system);
+	volumes_forget_rows(t);
 	loop_timer_free(t->retry);
 	loop_timer_free(t->tick);
 	if (t->fd >= 0)

@@ -89,6 +89,7 @@ enum cairn_code volumes_open_rows(struct node *n, struct cairn_error *error);
 void volumes_follow(void *arg, const struct store_command *commands, size_t count);
 /* A row names FOLDER. */
 void volumes_note_row(struct volumes *t, const char *folder);
+void volumes_forget_rows(struct volumes *t);
 /* Where this node leads a new cluster: make its first volume. In the loop. */
 void volumes_first(struct node *n);
 

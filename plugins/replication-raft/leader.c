@@ -154,9 +154,10 @@ void leader_sent(struct raft *r, uint64_t peer, uint64_t index)
 
 	if (!p || p->state != SNAPSHOT)
 		return;
-	p->contact_us = r->now_us;
-	probe(p, index ? index + 1 : p->next);
-	p->asked = !index; /* the next heartbeat tries again */
+	p->contact_us = index ? r->now_us : p->contact_us;
+	p->sending = false;
+	if (index) /* else the next heartbeat tries again */
+		probe(p, index + 1);
 }
 
 void leader_lost(struct raft *r, uint64_t peer)
@@ -223,8 +224,11 @@ static void flush_peer(struct raft *r, struct peer *p)
 {
 	bool sent = false;
 
-	if (p->state != SNAPSHOT && p->next - 1 < r->log.base) {
+	bool lacks = p->state != SNAPSHOT && p->next - 1 < r->log.base;
+
+	if (lacks || (p->state == SNAPSHOT && !p->sending && r->beat)) {
 		p->state = SNAPSHOT;
+		p->sending = true;
 		raft_effect(r,
 			    &(struct cairn_effect){
 				    .kind = CAIRN_EFFECT_SNAPSHOT, .peer = p->id, .index = r->log.base });

@@ -219,10 +219,16 @@ void raft_commit(struct raft *r, uint64_t index)
 static void take_log(struct raft *r, const struct cairn_durable *d)
 {
 	struct members m;
+	size_t i = 0;
 
 	r->log.base = r->log.last = d->index;
 	r->log.base_term = d->index_term;
-	for (size_t i = 0; i < d->count && !r->error; i++) {
+	if (d->count && d->log[0].index <= d->index) { /* it has some that are in the engine, for others */
+		r->log.base = r->log.last = d->log[0].index;
+		r->log.base_term = d->log[0].term;
+		i = 1;
+	}
+	for (; i < d->count && !r->error; i++) {
 		const struct cairn_entry *e = &d->log[i];
 
 		/* Those left out before it have the term of the last one that was not. */
@@ -230,7 +236,7 @@ static void take_log(struct raft *r, const struct cairn_durable *d)
 			r->error = log_append(r, log_term(&r->log, r->log.last));
 		if (!r->error)
 			r->error = log_append(r, e->term);
-		if (r->error || e->kind != CAIRN_ENTRY_MEMBERS)
+		if (r->error || e->kind != CAIRN_ENTRY_MEMBERS || e->index <= d->index)
 			continue;
 		r->error = members_decode(e->body, &m);
 		m.index = e->index;

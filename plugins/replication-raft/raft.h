@@ -123,6 +123,7 @@ struct peer {
 	uint8_t first, flying;
 	uint8_t state; /* enum peer_state */
 	bool asked;    /* PROBE: one is out */
+	bool sending;  /* SNAPSHOT: the host is at it */
 	bool granted;  /* of a candidate's peer: its vote */
 };
 

@@ -99,7 +99,8 @@ static void test_write(struct house *h)
 {
 	static const int ways[] = { EIO, ENOSPC, EMFILE, 0 };
 	unsigned calls = 0, wrong = 0;
-	uint64_t index, was;
+	struct cairn_position last;
+	uint64_t was;
 
 	for (size_t w = 0; w < sizeof(ways) / sizeof(*ways); w++) {
 		bool over = false;
@@ -112,11 +113,11 @@ static void test_write(struct house *h)
 			left = n;
 			failure = ways[w];
 			sys = faulty();
-			code = checkpoint_write(h->store, h->dir, &index, &h->error);
+			code = checkpoint_write(h->store, h->dir, &last, &h->error);
 			over = left >= 0; /* it had fewer calls */
 			sys = &sys_real;
 			calls += !over;
-			if (code ? !h->error.message[0] || !ways[w] : index != h->index)
+			if (code ? !h->error.message[0] || !ways[w] : last.index != h->index)
 				wrong++;
 			left = -1;
 			/* Only behind the rename may a failure leave the new one. */
@@ -127,7 +128,7 @@ static void test_write(struct house *h)
 	}
 	ok(!wrong && calls > 20,
 	   "%u calls of writing one fail once: the old one or the new one is there, whole", calls);
-	is_int(checkpoint_write(h->store, h->dir, &index, &h->error), 0, "without a fault it is written: %s",
+	is_int(checkpoint_write(h->store, h->dir, &last, &h->error), 0, "without a fault it is written: %s",
 	       h->error.message);
 }
 
@@ -187,7 +188,7 @@ static void test_damage(struct house *h)
 int main(void)
 {
 	struct house h;
-	uint64_t index;
+	struct cairn_position last;
 
 	left = -1;
 	if (!house_open(&h, "memory")) {
@@ -195,8 +196,8 @@ int main(void)
 		return tap_done();
 	}
 	fill(&h, 0);
-	is_int(checkpoint_write(h.store, h.dir, &index, &h.error), 0, "a checkpoint is written");
-	ok(index == h.index && loaded(&h) == revision(h.store), "and read again");
+	is_int(checkpoint_write(h.store, h.dir, &last, &h.error), 0, "a checkpoint is written");
+	ok(last.index == h.index && loaded(&h) == revision(h.store), "and read again");
 	test_write(&h);
 	test_read(&h);
 	test_damage(&h);

@@ -68,6 +68,7 @@ struct journal_request {
 	 * fate is not known before the journal is opened again. After a failure the shard must attach again.
 	 */
 	struct cairn_error error;
+	void *arg;                               /* of done(), the caller's */
 	void (*done)(struct journal_request *r); /* in a thread of the journal's; must be short */
 	size_t written;                          /* the journal's */
 };
@@ -107,6 +108,12 @@ size_t journal_state(struct journal_shard *s, void *buffer, size_t size);
 typedef int journal_entry_fn(void *arg, const struct journal_entry *e);
 enum cairn_code journal_read(struct journal_shard *s, uint64_t from, uint64_t last, journal_entry_fn *fn,
 			     void *arg, int *stopped, struct cairn_error *error);
+
+/*
+ * Where terms begin among the entries up to INDEX, the first entry included, into TERMS (commands are left
+ * out); at most MAX of them. How many there are; 0 where INDEX is not stored.
+ */
+size_t journal_terms(struct journal_shard *s, uint64_t index, struct journal_entry *terms, size_t max);
 
 /* Everything up to INDEX is safe elsewhere: the journal needs not keep it. */
 void journal_release(struct journal_shard *s, uint64_t index);

@@ -203,6 +203,30 @@ size_t journal_state(struct journal_shard *s, void *buffer, size_t size)
 	return len;
 }
 
+size_t journal_terms(struct journal_shard *s, uint64_t index, struct journal_entry *terms, size_t max)
+{
+	uint64_t term = 0, end = 0;
+	size_t n = 0;
+
+	pthread_mutex_lock(&s->journal->lock);
+	for (size_t i = 0; i < s->count; i++) {
+		const struct range *r = &s->ranges[s->head + i];
+		uint64_t first = r->first > s->first ? r->first : s->first;
+
+		if (first > index)
+			break;
+		end = r->last;
+		if (n && r->term == term)
+			continue;
+		term = r->term;
+		if (n < max)
+			terms[n] = (struct journal_entry){ .index = first, .term = term };
+		n++;
+	}
+	pthread_mutex_unlock(&s->journal->lock);
+	return end >= index ? n : 0;
+}
+
 void journal_release(struct journal_shard *s, uint64_t index)
 {
 	pthread_mutex_lock(&s->journal->lock);

@@ -37,12 +37,14 @@ struct cairn_entry {
 
 /* What was durable when the instance was closed, or its node died. Lists are read during the step only. */
 struct cairn_durable {
-	uint64_t self;                 /* this node */
-	uint64_t term, vote;           /* the newest persist's */
-	uint64_t index, index_term;    /* everything up to here is in the engine, or in a snapshot */
-	struct cairn_slice members;    /* as of INDEX: bytes that the module made; empty: of a new shard */
-	const struct cairn_entry *log; /* what the journal has behind INDEX, in order; COMMAND entries may be
-					  left out where the one before has the same term */
+	uint64_t self;              /* this node */
+	uint64_t term, vote;        /* the newest persist's */
+	uint64_t index, index_term; /* everything up to here is in the engine, or in a snapshot */
+	struct cairn_slice members; /* as of INDEX: bytes that the module made; empty: of a new shard */
+	/* What the journal has behind INDEX, in order; COMMAND entries may be left out where the one before
+	 * has the same term. Where the first one is not behind INDEX, the log begins behind that one: what is
+	 * in the engine may still be sent. */
+	const struct cairn_entry *log;
 	size_t count;
 	uint64_t last; /* index of the newest; INDEX where there is none */
 };

@@ -333,10 +333,8 @@ static void on_role(struct replica *r, const struct cairn_effect *e)
 
 static void on_reject(struct replica *r, uint64_t reference)
 {
-	if (!(reference & 1))
+	if (!(reference & 1)) /* else a transfer's, which nobody waits for */
 		replica_rejected(r, (struct entry *)(uintptr_t)reference);
-	else
-		replica_read_refused(r, reference);
 }
 
 static void on_timer(struct replica *r, uint64_t at_us)
@@ -369,6 +367,9 @@ void replica_effect(struct shard *s, const struct cairn_effect *e)
 		break;
 	case CAIRN_EFFECT_READ_OK:
 		replica_read_ok(r, e->reference, e->index);
+		break;
+	case CAIRN_EFFECT_READ_NO:
+		replica_read_refused(r, e->reference);
 		break;
 	case CAIRN_EFFECT_REJECT:
 		on_reject(r, e->reference);

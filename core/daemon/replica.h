@@ -232,8 +232,8 @@ void replica_outstanding(struct replica *r);
 /* Reads that came: an event, at place N. The number of events. */
 size_t replica_ask(struct replica *r, size_t n, uint64_t now);
 void replica_read_ok(struct replica *r, uint64_t reference, uint64_t index);
-/* The round REFERENCE was refused. False where there is none. */
-bool replica_read_refused(struct replica *r, uint64_t reference);
+/* The round REFERENCE, where there is one, was refused. */
+void replica_read_refused(struct replica *r, uint64_t reference);
 /* The store has applied more. */
 void replica_reads_applied(struct replica *r);
 void replica_sweep_reads(struct replica *r, uint64_t now);

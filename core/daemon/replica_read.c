@@ -141,14 +141,12 @@ static void ask_again(struct replica *r, struct read_round **at)
 	}
 }
 
-bool replica_read_refused(struct replica *r, uint64_t reference)
+void replica_read_refused(struct replica *r, uint64_t reference)
 {
 	struct read_round **at = find(r, reference);
 
-	if (!*at)
-		return false;
-	ask_again(r, at); /* with the next sweep */
-	return true;
+	if (*at)
+		ask_again(r, at); /* with the next sweep */
 }
 
 void replica_reads_applied(struct replica *r)

@@ -19,6 +19,17 @@ static void reject(struct raft *r, uint64_t leader, uint64_t at)
 		  true);
 }
 
+/*
+ * Persists under way bring nothing behind LAST, even where the same entries come back before they are
+ * stored: on the disk those come back with a later persist.
+ */
+static void cut_persists(struct raft *r, uint64_t last)
+{
+	for (size_t i = 0; i < r->persist_count; i++)
+		if (r->persists[i].last > last)
+			r->persists[i].last = last;
+}
+
 /* The entries from FROM on are not the leader's. */
 static void truncate(struct raft *r, uint64_t from)
 {
@@ -28,6 +39,7 @@ static void truncate(struct raft *r, uint64_t from)
 	}
 	log_truncate(&r->log, from);
 	r->stored = r->stored < from ? r->stored : from - 1;
+	cut_persists(r, from - 1);
 	while (r->member_count > 1 && raft_members(r)->index >= from)
 		r->member_count--;
 	r->dirty = true;
@@ -52,7 +64,8 @@ void follower_append(struct raft *r, const struct cairn_event *e, const struct m
 	for (size_t i = 0; i < e->count && !r->error; i++) {
 		struct cairn_entry entry = e->entries[i];
 
-		if (entry.index != at + 1 + i)
+		if (entry.index != at + 1 + i || !entry.term || entry.term > m->term ||
+		    (entry.index > r->log.base && entry.term < log_term(&r->log, entry.index - 1)))
 			return; /* as if the rest had been lost */
 		if (entry.index <= r->log.base || log_term(&r->log, entry.index) == entry.term)
 			continue;
@@ -87,6 +100,7 @@ void follower_installed(struct raft *r, const struct cairn_event *e)
 							    .index = e->index + 1 });
 		r->log.count = 0;
 		r->log.last = r->stored = e->index;
+		cut_persists(r, e->index);
 		r->member_count = 1;
 	}
 	/* Else what lies behind it stays: it may have been acknowledged. */

@@ -104,8 +104,9 @@ static void on_reject(struct raft *r, struct peer *p, const struct message *m)
 {
 	uint64_t next = m->d;
 
-	if (m->a <= p->match || p->state == SNAPSHOT || (p->state == PROBE && m->a != p->next - 1))
-		return; /* an old one */
+	if (m->a <= p->match || m->a >= p->next || p->state == SNAPSHOT ||
+	    (p->state == PROBE && m->a != p->next - 1))
+		return; /* an old one, or no answer to anything */
 	if (m->c) {     /* skip to where that term ends here, or begins there */
 		uint64_t last = log_last_of(&r->log, m->c);
 

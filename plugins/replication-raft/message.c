@@ -4,6 +4,8 @@
 #include "banned.h"
 
 #define VERSION 1
+/* No cluster gets there by elections, and from here on none could be held any more. */
+#define TERM_MAX (UINT64_MAX >> 1)
 
 void message_encode(const struct message *m, unsigned char b[MESSAGE_BYTES])
 {
@@ -23,7 +25,7 @@ int message_decode(struct cairn_slice s, struct message *m)
 	const unsigned char *b = s.data;
 
 	if (s.len != MESSAGE_BYTES || b[0] != VERSION || !b[1] || b[1] > MESSAGE_READ_NO ||
-	    b[2] > (PRE_VOTE | TRANSFER))
+	    b[2] > (PRE_VOTE | TRANSFER) || le64_get(b + 8) > TERM_MAX)
 		return -EBADMSG;
 	*m = (struct message){ .kind = b[1],
 			       .flags = b[2],

@@ -292,7 +292,7 @@ static void on_message(struct raft *r, const struct cairn_event *e)
 				    .kind = CAIRN_EFFECT_READ_OK, .reference = m.a, .index = m.b });
 		return;
 	case MESSAGE_READ_NO:
-		raft_reject(r, m.a, CAIRN_E_UNAVAILABLE);
+		raft_effect(r, &(struct cairn_effect){ .kind = CAIRN_EFFECT_READ_NO, .reference = m.a });
 		return;
 	case MESSAGE_READ:
 		read_ask(r, m.a, e->peer);
@@ -324,7 +324,7 @@ static void on_message(struct raft *r, const struct cairn_event *e)
 		leader_answer(r, e->peer, &m);
 }
 
-/* Tokens complete in order. What was truncated since, or written anew, is not what was stored. */
+/* Tokens complete in order. */
 static void on_stored(struct raft *r, uint64_t token)
 {
 	size_t n = 0;
@@ -332,9 +332,7 @@ static void on_stored(struct raft *r, uint64_t token)
 	while (n < r->persist_count && r->persists[n].token <= token) {
 		const struct persist *p = &r->persists[n++];
 
-		if (p->last <= r->log.last && p->last > r->stored &&
-		    log_term(&r->log, p->last) == p->last_term)
-			r->stored = p->last;
+		r->stored = p->last > r->stored ? p->last : r->stored;
 	}
 	r->persist_count -= n;
 	memmove(r->persists, r->persists + n, r->persist_count * sizeof(*r->persists));
@@ -414,8 +412,7 @@ static void flush_persist(struct raft *r)
 		return;
 	r->dirty = false;
 	r->token++;
-	r->persists[r->persist_count++] =
-		(struct persist){ r->token, r->log.last, log_term(&r->log, r->log.last) };
+	r->persists[r->persist_count++] = (struct persist){ r->token, r->log.last };
 	raft_effect(r,
 		    &(struct cairn_effect){ .kind = CAIRN_EFFECT_PERSIST,
 					    .token = r->token,
@@ -475,6 +472,8 @@ static int raft_step(void *instance, const struct cairn_event *events, size_t co
 
 /* --- the plugin --- */
 
+#define HOUR_MS 3600000
+
 static const struct cairn_param params[] = {
 	{ "election-timeout", CAIRN_PARAM_NUMBER, "400", false,
 	  "milliseconds without word of a leader until an election; up to twice as long" },
@@ -488,9 +487,10 @@ static int raft_open(const struct cairn_replication_host *host, const struct cai
 {
 	struct raft *r;
 
-	if (!values[0].number || !values[1].number || values[1].number * 3 > values[0].number) {
+	if (!values[1].number || values[1].number > values[0].number / 3 || values[0].number > HOUR_MS) {
 		cairn_fail(error, CAIRN_E_INVALID,
-			   "election-timeout is at least three times heartbeat, which is at least 1");
+			   "election-timeout is at least three times heartbeat, and at most an hour; "
+			   "heartbeat is at least 1");
 		return -EINVAL;
 	}
 	r = host->alloc(host->arg, sizeof(*r));

@@ -139,7 +139,7 @@ struct held {
 };
 
 struct persist {
-	uint64_t token, last, last_term;
+	uint64_t token, last; /* of what it brings, LAST is the newest entry that the log still has */
 };
 
 struct raft {

@@ -28,7 +28,8 @@ static void refuse(struct raft *r, uint64_t reference, uint64_t peer)
 			  &(struct message){ .kind = MESSAGE_READ_NO, .term = r->term, .a = reference },
 			  true);
 	else
-		raft_reject(r, reference, CAIRN_E_UNAVAILABLE);
+		raft_effect(r,
+			    &(struct cairn_effect){ .kind = CAIRN_EFFECT_READ_NO, .reference = reference });
 }
 
 static uint64_t echo_of(void *arg, uint64_t id)

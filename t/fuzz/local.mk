@@ -1,7 +1,7 @@
 # Fuzz targets. Each f-NAME.c has a LLVMFuzzerTestOneInput. `make check` runs it over its seeds (seeds/NAME) with
 # main.c; `make fuzz` builds it with clang's libFuzzer, and `make fuzz-run FUZZ_SECONDS=60` runs each for that long.
 # For a new one: a line in FUZZ, its sources in fuzz_NAME, a check program, a seed.
-FUZZ = message logfile table client json record control command folder line stream journal bitcask tree peer resp
+FUZZ = message logfile table client json record control command folder line stream journal bitcask tree peer resp raft
 fuzz_message = %D%/f-message.c core/base/message.c
 fuzz_logfile = %D%/f-logfile.c plugins/engine-leveldb/logfile.c core/base/crc32c.c
 fuzz_table = %D%/f-table.c plugins/engine-leveldb/table.c core/base/crc32c.c
@@ -30,6 +30,7 @@ fuzz_peer = %D%/f-peer.c $(addprefix core/daemon/peer/,frame.c queue.c resolve.c
 	$(addprefix core/daemon/,loop.c log.c pool.c) $(addprefix core/base/,amount.c buffer.c clock.c crc32c.c errors.c files.c nearest.c sys.c)
 fuzz_peer_LIBS = $(UV_LIBS) $(OPENSSL_LIBS)
 fuzz_resp = %D%/f-resp.c plugins/gateway-resp/reader.c
+fuzz_raft = %D%/f-raft.c $(filter %.c,$(replication_raft_la_SOURCES)) core/base/errors.c
 FUZZ_CPPFLAGS = -I$(top_srcdir)/core/daemon/journal $(TEST_CPPFLAGS) -I$(top_srcdir)/frontends/cli -I$(top_srcdir)/core/client -DCAIRN_VERSION='"fuzz"' -I$(top_srcdir)/plugins/engine-leveldb -I$(top_srcdir)/plugins/engine-bitcask -I$(top_srcdir)/plugins/gateway-resp
 FUZZ_SECONDS = 60
 
@@ -97,6 +98,11 @@ check_PROGRAMS += %D%/f-resp
 TESTS += %D%/f-resp
 t_fuzz_f_resp_SOURCES = %D%/main.c %D%/f-resp.c plugins/gateway-resp/reader.c
 t_fuzz_f_resp_CPPFLAGS = $(FUZZ_CPPFLAGS)
+check_PROGRAMS += %D%/f-raft
+TESTS += %D%/f-raft
+t_fuzz_f_raft_SOURCES = %D%/main.c %D%/f-raft.c $(replication_raft_la_SOURCES)
+t_fuzz_f_raft_CPPFLAGS = $(FUZZ_CPPFLAGS)
+t_fuzz_f_raft_LDADD = libbase.la
 EXTRA_DIST += %D%/seeds
 
 .PHONY: fuzz fuzz-run

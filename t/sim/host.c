@@ -361,6 +361,7 @@ static void host_effect(void *arg, const struct cairn_effect *e)
 	case CAIRN_EFFECT_READ_OK:
 		on_read(w, n, e);
 		break;
+	case CAIRN_EFFECT_READ_NO:
 	case CAIRN_EFFECT_REJECT:
 		client_refused(w, e->reference, true);
 		break;

@@ -30,6 +30,7 @@ t_unit_u_raft_LDFLAGS = $(AM_LDFLAGS) $(EXPORT_CAIRN)
 BATS += t/3100-raft-sim.bats
 EXTRA_DIST += %D%/README.md %D%/plant %D%/seeds $(RAFT_FAULTS) $(RAFT_SCENARIOS)
 RAFT_FAULTS = %D%/faults/ack-before-sync.patch \
+	%D%/faults/ack-of-older-term.patch \
 	%D%/faults/ack-unverified.patch \
 	%D%/faults/change-before-commit.patch \
 	%D%/faults/commit-beyond-verified.patch \

@@ -1,4 +1,5 @@
 /* replication-raft, one instance at a time: what a node answers where a simulation seldom goes. */
+#include <errno.h>
 #include <stdlib.h>
 #include "le.h"
 #include "loader.h"
@@ -11,7 +12,8 @@ static const struct cairn_replication *module;
 
 /* What the instance did since it was asked last. */
 struct seen {
-	unsigned sent, kind, flags; /* messages, and the last one's */
+	unsigned sent, appended;
+	unsigned kind, flags; /* the last message's, and its TERM and A */
 	uint64_t term, a, token, truncated, persisted, applied;
 	enum cairn_role role;
 };
@@ -48,6 +50,9 @@ static void host_effect(void *arg, const struct cairn_effect *e)
 		h->seen.term = le64_get(b + 8);
 		h->seen.a = le64_get(b + 16);
 		h->seen.token = e->token;
+		break;
+	case CAIRN_EFFECT_APPEND:
+		h->seen.appended++;
 		break;
 	case CAIRN_EFFECT_TRUNCATE:
 		h->seen.truncated = e->index;
@@ -203,6 +208,71 @@ static void a_snapshot_keeps_what_was_acknowledged(void)
 	module->close(h.instance);
 }
 
+static void entries_that_come_back(void)
+{
+	struct cairn_entry old[2] = { { .index = 1, .term = 1 }, { .index = 2, .term = 1 } };
+	struct cairn_entry other = { .index = 1, .term = 2 };
+	struct host h;
+	uint64_t first;
+
+	start(&h, 5, 0, 0);
+	tell(&h, 2, APPEND, 0, 1, 0, 0, 1, 0, old, 2);
+	tell(&h, 3, APPEND, 0, 2, 0, 0, 1, 0, &other, 1);
+	tell(&h, 2, VOTE, TRANSFER, 3, 2, 9, 0, 0, NULL, 0);
+	first = h.token;
+	tell(&h, 2, APPEND, 0, 3, 0, 0, 1, 0, old, 2);
+	is_int((long long)h.seen.truncated, 1, "a third leader brings the entries of the first again");
+	step(&h, (struct cairn_event){ .kind = CAIRN_EVENT_STORED, .token = first });
+	is_int(h.seen.sent, 0, "that the first time is on disk is not that the second is");
+	stored(&h);
+	ok(h.seen.kind == ACK && h.seen.a == 2, "they are acknowledged when they are on disk again");
+	module->close(h.instance);
+}
+
+static void answers_to_nothing(void)
+{
+	struct cairn_entry old = { .index = 1, .term = 9 };
+	struct host h;
+
+	start(&h, 3, 0, 0);
+	tell(&h, 2, APPEND, 0, 3, 0, 0, 1, 0, &old, 1);
+	is_int(h.seen.appended, 0, "an entry of a later term than its leader's is not taken");
+	old.term = 0;
+	tell(&h, 2, APPEND, 0, 3, 1, 0, 1, 0, &old, 1);
+	is_int((long long)h.seen.applied, 0, "nor is one of no term committed");
+	tell(&h, 2, VOTE, TRANSFER, UINT64_MAX, 0, 0, 0, 0, NULL, 0);
+	is_int(h.seen.sent, 0, "no term can be the last");
+	h.now_us += 10000000;
+	step(&h, (struct cairn_event){ .kind = CAIRN_EVENT_TIMER });
+	tell(&h, 2, GRANT, PRE, 4, 0, 0, 0, 0, NULL, 0);
+	stored(&h);
+	tell(&h, 2, GRANT, 0, 4, 0, 0, 0, 0, NULL, 0);
+	is_int(h.seen.role, CAIRN_ROLE_LEADER, "a leader");
+	stored(&h);
+	tell(&h, 2, ACK, 0, 3, 1, 0, 0, 0, NULL, 0);
+	is_int((long long)h.seen.applied, 0, "an acknowledgement of an older term counts for nothing");
+	tell(&h, 2, ACK, 0, 4, 0, 0, 0, 0, NULL, 0);
+	tell(&h, 2, REJECT, 0, 4, UINT64_MAX - 1, 0, 0, 0, NULL, 0);
+	is_int(h.seen.sent, 0, "refused positions that it never sent are as if they had been lost");
+	module->close(h.instance);
+}
+
+static void timeouts(void)
+{
+	static const uint64_t wrong[][2] = { { 150, 0 },     { 150, 51 },       { 0, 0 },
+					     { 3600001, 1 }, { 1ull << 61, 1 }, { 150, UINT64_MAX } };
+	struct host h = { .callbacks = { &h, host_alloc, host_free, host_effect } };
+	struct cairn_error error;
+	unsigned refused = 0;
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		struct cairn_value values[] = { { .number = wrong[i][0] }, { .number = wrong[i][1] } };
+
+		refused += module->open(&h.callbacks, values, &h.instance, &error) == -EINVAL;
+	}
+	is_int(refused, sizeof(wrong) / sizeof(wrong[0]), "timeouts that cannot be are refused");
+}
+
 static void damaged_messages(void)
 {
 	unsigned char body[48] = { 1, APPEND };
@@ -238,6 +308,9 @@ int main(void)
 	votes();
 	members_go_with_their_entry();
 	a_snapshot_keeps_what_was_acknowledged();
+	entries_that_come_back();
+	answers_to_nothing();
+	timeouts();
 	damaged_messages();
 	loader_free(loader);
 	return tap_done();

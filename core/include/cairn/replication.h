@@ -13,7 +13,7 @@
 
 #include <cairn/plugin.h>
 
-#define CAIRN_REPLICATION_ABI 2
+#define CAIRN_REPLICATION_ABI 3
 
 enum {
 	CAIRN_REPLICATION_LINEARIZABLE = 1 << 0, /* reads may be linearizable */
@@ -96,6 +96,7 @@ enum cairn_effect_kind {
 	CAIRN_EFFECT_SET_TIMER, /* a TIMER event at now_us, in place of the one asked for before */
 	CAIRN_EFFECT_SNAPSHOT,  /* peer lacks what the log does not have any more: send it the store; answered
 				   by  SENT */
+	CAIRN_EFFECT_READ_NO, /* the reads reference may not be served now; it may be one that is not known */
 };
 
 enum cairn_role { CAIRN_ROLE_FOLLOWER, CAIRN_ROLE_LEARNER, CAIRN_ROLE_CANDIDATE, CAIRN_ROLE_LEADER };

@@ -184,6 +184,19 @@ static bool hint_read(struct handle *h, const struct file *f, struct hint *t)
 	return true;
 }
 
+/* The hint of F is not right: it goes before F grows, or it would look right when F is as long again. */
+static int hint_remove(struct handle *h, const struct file *f)
+{
+	char name[BITCASK_NAME];
+	int r;
+
+	folder_name(name, f->id, "hint");
+	r = sys->unlinkat(h->dir_fd, name, 0);
+	if (r)
+		return r == -ENOENT ? 0 : r;
+	return sys->fsync(h->dir_fd);
+}
+
 struct hinting {
 	struct file *f;
 	struct hint hint;
@@ -345,7 +358,9 @@ static void load_one(struct loaded *l)
 	struct record_scan s = { 0 };
 	bool hinted = hint_read(l->h, l->f, &l->hint);
 
-	l->r = hinted ? 0 : hint_begin(&l->hint, l->f);
+	l->r = hinted || !l->active ? 0 : hint_remove(l->h, l->f);
+	if (l->r == 0 && !hinted)
+		l->r = hint_begin(&l->hint, l->f);
 	l->f->hinted = hinted && l->hint.head.size == l->f->size;
 	if (l->r == 0)
 		l->r = hint_extend(&l->hint, l->f, UINT64_MAX, &l->durable, &s);

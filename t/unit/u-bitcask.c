@@ -655,6 +655,43 @@ static void many(void)
 	}
 }
 
+/* A hint that speaks of more than its file has, once that has been cut, is no hint when the file has grown to
+ * that length again. */
+static void grown_again(void)
+{
+	char path[512];
+	struct cairn_error error;
+	struct stat st;
+	int wrong = 0;
+	void *h;
+
+	new_folder("grown");
+	if (open_in("grown", "file-size", 1 << 20, &h, &error))
+		bail("%s", error.message);
+	for (uint32_t i = 0; i < 20; i++)
+		put_number(h, i, i + 1, 100);
+	engine->close(h);
+	path_of(path, "grown", last_data("grown"));
+	if (stat(path, &st) || truncate(path, st.st_size - 200))
+		bail("truncate");
+	if (open_in("grown", "file-size", 1 << 20, &h, &error))
+		bail("%s", error.message);
+	for (uint32_t i = 19; i < 40; i++)
+		put_number(h, i, i + 1, 130);
+	copy_folder("grown", "copy", true);
+	engine->close(h);
+	if (open_in("copy", "file-size", 1 << 20, &h, &error)) {
+		printf("# %s\n", error.message);
+		wrong = 40;
+	}
+	for (uint32_t i = 0; wrong < 40 && i < 40; i++)
+		wrong += number_at(h, NULL, i) != i + 1;
+	if (wrong < 40)
+		engine->close(h);
+	is_int(wrong, 0,
+	       "a file that was cut after a clean end, and has grown again, loses nothing in a crash");
+}
+
 int main(void)
 {
 	engine = cairn_engine_plugin();
@@ -667,6 +704,7 @@ int main(void)
 	space();
 	full();
 	many();
+	grown_again();
 	folder_remove(AT_FDCWD, root);
 	return tap_done();
 }

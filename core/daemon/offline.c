@@ -402,7 +402,11 @@ static enum cairn_code settle(struct offline *o, bool mend, struct cairn_error *
 		if (now && !code) {
 			code = now;
 			*error = why;
-			cairn_error_prefix(error, mend ? "volume %s is as it was" : "volume %s", u->v->name);
+			if (mend)
+				cairn_error_prefix(error, "volume %s is as it was", u->v->name);
+			else if (strncmp(why.message, "volume ", 7) !=
+				 0) /* it was opened, so nobody named it */
+				cairn_error_prefix(error, "volume %s", u->v->name);
 		}
 		o->first = u->next;
 		volume_put(u->v);

@@ -280,6 +280,10 @@ enum cairn_code shard_open(struct shard **out, struct node *n, const struct shar
 		cairn_error_prefix(error, "volume %s (%s)", s->name, s->folder);
 		if (s->replica)
 			cluster_remove(n->cluster, s->replica);
+		if (code == CAIRN_E_CORRUPT && !error->hint[0])
+			cairn_hint(error,
+				   "restore this node from a snapshot or from its peers; 'cairn repair --dir "
+				   "DATA' keeps what is whole");
 		shard_let_go(s);
 		return code;
 	}

@@ -64,14 +64,18 @@ static enum cairn_code damaged(const struct folder *f, struct cairn_error *error
 {
 	cairn_fail(error, CAIRN_E_CORRUPT, "%s/%s: damaged at offset %llu: %s", f->dir, name,
 		   (unsigned long long)at, reason);
-	cairn_hint(error, "no file was changed; restore this node from a snapshot or from its peers");
+	cairn_hint(error,
+		   "no file was changed; restore this node from a snapshot or from its peers; "
+		   "'cairn repair --dir DATA' keeps what is whole");
 	return CAIRN_E_CORRUPT;
 }
 
 static int missing(const struct folder *f, struct cairn_error *error, const char *name, const char *why)
 {
 	cairn_fail(error, CAIRN_E_CORRUPT, "%s/%s is missing: %s", f->dir, name, why);
-	cairn_hint(error, "put the file back, or restore this node from a snapshot or from its peers");
+	cairn_hint(error,
+		   "put the file back, or restore this node from a snapshot or from its peers; "
+		   "'cairn repair --dir DATA' keeps what is whole");
 	return -EUCLEAN;
 }
 

@@ -94,8 +94,7 @@ void volume_retire(struct volume_change *c, struct shard *s, const char *what, b
 
 	store_facts(shard_store(c->instead->shard), &facts);
 	c->revision = facts.revision;
-	cairn_fail(&why, CAIRN_E_UNAVAILABLE, "volume %s was being %s; this did not happen", c->volume->name,
-		   what);
+	cairn_fail(&why, CAIRN_E_UNAVAILABLE, "volume %s was being %s", c->volume->name, what);
 	shard_retire(s, &why);
 	event.revision = facts.revision;
 	event.time_ns = facts.clock_ns;

@@ -82,6 +82,10 @@ void bitcask_count(struct handle *h)
 		facts.bytes += h->files[i]->size;
 		facts.live += h->files[i]->live;
 	}
+	if (h->merge.out) { /* not one of the files yet, and what it has counts no more in them */
+		facts.bytes += h->merge.out->size;
+		facts.live += h->merge.out->live;
+	}
 	pthread_mutex_lock(&h->lock);
 	h->facts = facts;
 	pthread_mutex_unlock(&h->lock);
@@ -307,7 +311,8 @@ static int bitcask_compact(void *handle, struct cairn_error *error)
 
 static struct cairn_engine bitcask = {
 	.name = "bitcask",
-	.help = "append-only files and a directory of all keys in memory: every read is one read of the disk",
+	.help = "append-only files and a directory of all keys in memory: a read is at most one read of the "
+		"disk",
 	.caps = CAIRN_ENGINE_ORDERED | CAIRN_ENGINE_SNAPSHOT | CAIRN_ENGINE_DURABLE |
 		CAIRN_ENGINE_CHECKSUMMED | CAIRN_ENGINE_PARALLEL_READS | CAIRN_ENGINE_BLOCKING,
 	.key_max = RECORD_KEY_MAX,

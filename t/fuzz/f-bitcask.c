@@ -21,7 +21,7 @@ static int64_t read_memory(void *arg, void *data, size_t len, uint64_t at)
 	return (int64_t)n;
 }
 
-/* A hint as the engine makes it of the batches, through the reader of hints. */
+/* The entries of a batch that was found whole. */
 static void check_entries(struct cairn_slice entries, uint32_t count)
 {
 	struct record_entry e;
@@ -58,6 +58,14 @@ static void batches(struct cairn_slice bytes)
 		abort();
 	r = record_scan_proof(&s, &where);
 	if (r < 0 || (r == 1 && (where < end || where >= bytes.len)))
+		abort();
+	for (s.at = end = RECORD_FILE_HEAD; (r = record_scan_salvage(&s, &b, &entries)) > 0; end = s.at) {
+		if (s.at <= end || s.at > bytes.len || entries.len != b.length)
+			abort();
+		if (r == 2)
+			check_entries(entries, b.count);
+	}
+	if (r < 0)
 		abort();
 	record_scan_end(&s);
 }

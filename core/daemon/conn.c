@@ -172,6 +172,7 @@ static bool on_event(struct call *call)
 
 	if (c->fd >= 0 || c->face->always) {
 		c->face->answer(r, ANSWER_EVENT);
+		c->pausing = false;
 		conn_flush(c);
 	}
 	if (r->parked) /* it may wait for long */

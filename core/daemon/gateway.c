@@ -112,7 +112,7 @@ static void host_wait(struct cairn_connection *connection)
 	struct conn *c = conn_of(connection);
 
 	c->stalled = true;
-	c->pausing = c->in_flight > c->parked;
+	c->pausing = !conn_full(c) && c->in_flight > 0;
 }
 
 static void host_end(struct cairn_connection *c, bool now)

@@ -1,4 +1,5 @@
 /* CLIENT: what connections there are, and what can be changed of them. */
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "families.h"
@@ -24,6 +25,16 @@ static void describe(struct client *c, struct buffer *b)
 		      c->last ? c->last->name : "NULL", c->proto, c->lib_name, c->lib_version);
 }
 
+static bool is_type(struct client *c, struct cairn_slice word)
+{
+	if (word_is(word, "normal") || word_is(word, "pubsub") || word_is(word, "master") ||
+	    word_is(word, "replica") || word_is(word, "slave"))
+		return true;
+	reply_error(c, "ERR Unknown client type '%.*s'", (int)(word.len < 64 ? word.len : 64),
+		    (const char *)word.data);
+	return false;
+}
+
 static void tell_list(struct client *c, const struct args *a)
 {
 	struct buffer b = { 0 };
@@ -34,6 +45,13 @@ static void tell_list(struct client *c, const struct args *a)
 		reply_error(c, ERROR_SYNTAX);
 		return;
 	}
+	for (size_t i = 3; i < a->count; i++)
+		if (word_is(a->at[2], "id") && !to_integer(a->at[i], &id)) {
+			reply_error(c, "ERR Invalid client ID");
+			return;
+		} else if (word_is(a->at[2], "type") && !is_type(c, a->at[i])) {
+			return;
+		}
 	for (struct client *o = c->g->clients; o; o = o->next) {
 		bool wanted = a->count == 2;
 
@@ -77,6 +95,8 @@ static bool take_kill(struct client *c, const struct args *a, struct kill *k)
 			k->laddr = a->at[i + 1];
 		} else if (more && word_is(a->at[i], "type")) {
 			k->type = a->at[i + 1];
+			if (!is_type(c, k->type))
+				return false;
 		} else if (more && word_is(a->at[i], "skipme") &&
 			   (word_is(a->at[i + 1], "yes") || word_is(a->at[i + 1], "no"))) {
 			k->skip_me = word_is(a->at[i + 1], "yes");
@@ -157,35 +177,85 @@ static void tell_one(struct client *c)
 	buffer_free(&b);
 }
 
+/* The subcommands, and how many words each has. */
+static const struct {
+	const char *name;
+	size_t least, most;
+} subs[] = {
+	{ "id", 2, 2 },           { "info", 2, 2 },
+	{ "list", 2, SIZE_MAX },  { "kill", 3, SIZE_MAX },
+	{ "getname", 2, 2 },      { "setname", 3, 3 },
+	{ "setinfo", 4, 4 },      { "no-evict", 3, 3 },
+	{ "no-touch", 3, 3 },     { "tracking", 3, SIZE_MAX },
+	{ "caching", 3, 3 },      { "getredir", 2, 2 },
+	{ "trackinginfo", 2, 2 },
+};
+enum {
+	SUB_ID,
+	SUB_INFO,
+	SUB_LIST,
+	SUB_KILL,
+	SUB_GETNAME,
+	SUB_SETNAME,
+	SUB_SETINFO,
+	SUB_EVICT,
+	SUB_TOUCH,
+	SUB_TRACKING,
+	SUB_CACHING,
+	SUB_GETREDIR,
+	SUB_TRACKINGINFO,
+	SUB_COUNT
+};
+
+/* Which subcommand A has; SUB_COUNT where the error was told. */
+static unsigned find_sub(struct client *c, const struct args *a)
+{
+	unsigned i = 0;
+
+	while (i < SUB_COUNT && !word_is(a->at[1], subs[i].name))
+		i++;
+	if (i == SUB_COUNT) {
+		reply_error(c, "ERR unknown subcommand '%.*s'. Try CLIENT HELP.",
+			    (int)(a->at[1].len < 128 ? a->at[1].len : 128), (const char *)a->at[1].data);
+	} else if (a->count < subs[i].least || a->count > subs[i].most) {
+		reply_error(c, "ERR wrong number of arguments for 'client|%s' command", subs[i].name);
+		i = SUB_COUNT;
+	}
+	return i;
+}
+
 RUN(run_client)
 {
-	struct cairn_slice sub = a->at[1];
+	unsigned sub = find_sub(c, a);
 
-	if (word_is(sub, "id") && a->count == 2) {
+	if (sub == SUB_ID)
 		reply_integer(c, (long long)c->id);
-	} else if (word_is(sub, "info") && a->count == 2) {
+	else if (sub == SUB_INFO)
 		tell_one(c);
-	} else if (word_is(sub, "list")) {
+	else if (sub == SUB_LIST)
 		tell_list(c, a);
-	} else if (word_is(sub, "kill") && a->count > 2) {
+	else if (sub == SUB_KILL)
 		kill_some(c, a);
-	} else if (word_is(sub, "getname") && a->count == 2) {
-		if (c->name[0])
-			reply_text(c, c->name);
-		else
-			reply_null(c);
-	} else if (word_is(sub, "setname") && a->count == 3) {
-		if (set_name(c, a->at[2]))
-			reply_ok(c);
-	} else if (word_is(sub, "setinfo") && a->count == 4) {
-		set_info(c, a);
-	} else if ((word_is(sub, "no-evict") || word_is(sub, "no-touch")) && a->count == 3 &&
-		   (word_is(a->at[2], "on") || word_is(a->at[2], "off"))) {
+	else if (sub == SUB_GETNAME && !c->name[0])
+		reply_null(c);
+	else if (sub == SUB_GETNAME)
+		reply_text(c, c->name);
+	else if (sub == SUB_SETNAME && set_name(c, a->at[2]))
 		reply_ok(c);
-	} else {
-		reply_error(
-			c, "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try CLIENT HELP.",
-			(int)(sub.len < 128 ? sub.len : 128), (const char *)sub.data);
-	}
+	else if (sub == SUB_SETINFO)
+		set_info(c, a);
+	else if ((sub == SUB_EVICT || sub == SUB_TOUCH) &&
+		 (word_is(a->at[2], "on") || word_is(a->at[2], "off")))
+		reply_ok(c);
+	else if (sub == SUB_EVICT || sub == SUB_TOUCH)
+		reply_error(c, ERROR_SYNTAX);
+	else if (sub == SUB_TRACKING)
+		return run_tracking(c, a);
+	else if (sub == SUB_CACHING)
+		run_caching(c, a->at[2]);
+	else if (sub == SUB_GETREDIR)
+		reply_integer(c, c->tracking ? 0 : -1);
+	else if (sub == SUB_TRACKINGINFO)
+		tell_tracking(c);
 	return RUN_DONE;
 }

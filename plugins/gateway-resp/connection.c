@@ -7,7 +7,11 @@ RUN(run_ping)
 {
 	if (a->count > 2)
 		reply_error(c, "ERR wrong number of arguments for 'ping' command");
-	else if (a->count == 2)
+	else if (c->proto < 3 && c->subscriptions) {
+		reply_array(c, 2);
+		reply_text(c, "pong");
+		reply_bulk(c, a->count == 2 ? a->at[1] : cairn_slice(NULL, 0));
+	} else if (a->count == 2)
 		reply_bulk(c, a->at[1]);
 	else
 		reply_status(c, "PONG");
@@ -157,6 +161,7 @@ RUN(run_reset)
 	(void)a;
 	multi_end(c);
 	watch_end(c);
+	notify_end(c);
 	c->proto = 2;
 	c->db = 0;
 	c->name[0] = 0;

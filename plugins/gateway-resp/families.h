@@ -90,6 +90,12 @@ RUN(run_config);
 RUN(run_time);
 RUN(run_wait);
 RUN(run_info);
+/* notify.c */
+RUN(run_subscribe);
+RUN(run_psubscribe);
+RUN(run_unsubscribe);
+RUN(run_punsubscribe);
+RUN(run_tracking);
 /* clients.c */
 RUN(run_client);
 /* What to use instead of the command NAME, which Redis has and this gateway has not; NULL where it has none

@@ -54,36 +54,11 @@ static bool copy(const struct args *a, struct args *to, size_t *bytes)
 	return true;
 }
 
-void multi_queue(struct client *c, const struct command *command, const struct args *a)
-{
-	struct queued q = { .command = command };
-	size_t bytes = 0;
-
-	if (c->queue_count == c->queue_cap) {
-		size_t cap = c->queue_cap ? 2 * c->queue_cap : 16;
-		struct queued *queue = realloc(c->queue, cap * sizeof(*queue));
-
-		if (queue) {
-			c->queue = queue;
-			c->queue_cap = cap;
-		}
-	}
-	if (c->queue_count == c->queue_cap || c->queue_bytes > QUEUE_BYTES || !copy(a, &q.args, &bytes)) {
-		c->multi_bad = true;
-		reply_error(c, "ERR a transaction of more than %u bytes", QUEUE_BYTES);
-		return;
-	}
-	c->queue_bytes += bytes;
-	c->queue[c->queue_count++] = q;
-	reply_status(c, "QUEUED");
-}
-
 RUN(run_multi)
 {
 	(void)a;
 	if (c->multi) {
 		reply_error(c, "ERR MULTI calls can not be nested");
-		c->multi_bad = true;
 	} else {
 		c->multi = true;
 		reply_ok(c);
@@ -186,6 +161,62 @@ static bool add_watched(struct client *c, struct cairn_msg *m)
 	return true;
 }
 
+/* The operations of COMMAND, also where it has some for each key. */
+static bool ask_all(struct ask *q, const struct command *command, const struct args *a)
+{
+	bool good = true;
+
+	if (!(command->flags & CMD_EACH))
+		return command->ask(q, a);
+	for (size_t i = 1; good && i < a->count; i++)
+		good = command->ask(q, &(struct args){ (struct cairn_slice[]){ a->at[0], a->at[i] }, 2 });
+	return good;
+}
+
+/* Whether A needs a look first, which there is no room for inside a transaction. */
+static bool needs_look(struct client *c, const struct command *command, const struct args *a)
+{
+	struct cairn_msg m = { 0 };
+	struct ask q = { .c = c, .m = &m, .nested = true };
+	bool look;
+
+	if (!command->ask)
+		return false;
+	cairn_msg_start(&m, 0);
+	look = !ask_all(&q, command, a) && q.look;
+	cairn_msg_free(&m);
+	return look;
+}
+
+void multi_queue(struct client *c, const struct command *command, const struct args *a)
+{
+	struct queued q = { .command = command };
+	size_t bytes = 0;
+
+	if (needs_look(c, command, a)) {
+		c->multi_bad = true;
+		reply_error(c, "ERR this form of '%s' cannot stand inside MULTI", command->name);
+		return;
+	}
+	if (c->queue_count == c->queue_cap) {
+		size_t cap = c->queue_cap ? 2 * c->queue_cap : 16;
+		struct queued *queue = realloc(c->queue, cap * sizeof(*queue));
+
+		if (queue) {
+			c->queue = queue;
+			c->queue_cap = cap;
+		}
+	}
+	if (c->queue_count == c->queue_cap || c->queue_bytes > QUEUE_BYTES || !copy(a, &q.args, &bytes)) {
+		c->multi_bad = true;
+		reply_error(c, "ERR a transaction of more than %u bytes", QUEUE_BYTES);
+		return;
+	}
+	c->queue_bytes += bytes;
+	c->queue[c->queue_count++] = q;
+	reply_status(c, "QUEUED");
+}
+
 /* The operations of everything queued. */
 static void add_queued(struct client *c, struct cairn_msg *m)
 {
@@ -196,7 +227,9 @@ static void add_queued(struct client *c, struct cairn_msg *m)
 
 		if (!e->command->ask)
 			continue;
-		if (e->command->ask(&q, &e->args)) {
+		if (c->tracking)
+			track_read(c, e->command, &e->args);
+		if (ask_all(&q, e->command, &e->args)) {
 			e->operations = q.count;
 			e->tag = q.tag | (e->command->flags & CMD_EACH ? EACH_ALL : 0);
 			continue;
@@ -249,10 +282,6 @@ static enum run begin(struct client *c)
 {
 	struct cairn_request *r;
 
-	if (!c->multi) {
-		reply_error(c, "ERR EXEC without MULTI");
-		return RUN_DONE;
-	}
 	if (c->multi_bad) {
 		reply_error(c, "EXECABORT Transaction discarded because of previous errors.");
 		return RUN_DONE;
@@ -277,6 +306,10 @@ RUN(run_exec)
 	enum run run = RUN_DONE;
 
 	(void)a;
+	if (!c->multi) {
+		reply_error(c, "ERR EXEC without MULTI");
+		return RUN_DONE;
+	}
 	if (!c->step) {
 		run = begin(c);
 	} else {

@@ -147,6 +147,8 @@ static void tell(struct client *c, struct cairn_request *r)
 	size_t count = 0, cap = 64;
 	unsigned field;
 
+	if (c->tracking && command->flags & CMD_WRITE && !r->error)
+		track_own(c, cairn_field_u64(r->answer, CAIRN_F_REVISION, 0));
 	if (!(r->tag & WRAPPED) || r->error) {
 		results[0] = result_of(r);
 		if (r->error && r->tag & WRAPPED)
@@ -209,6 +211,8 @@ static bool on_done(void *state, struct cairn_request *r)
 			tell_ended(c);
 		return true;
 	}
+	if (c->watches && notify_done(c, r))
+		return true;
 	if (r != c->first || c->big.request) {
 		r->tag |= ENDED;
 		return false;
@@ -216,6 +220,8 @@ static bool on_done(void *state, struct cairn_request *r)
 	tell(c, r);
 	pop(c);
 	tell_ended(c);
+	if (c->tracking && !c->first && track_is_late(c))
+		track_late(c);
 	return true;
 }
 
@@ -226,6 +232,8 @@ static void on_event(void *state, struct cairn_request *r)
 	struct cairn_slice rest = r->answer, row, key;
 	unsigned field;
 
+	if (r->op == CAIRN_OP_WATCH)
+		notify_event(c, r);
 	if (r != c->step)
 		return;
 	while (cairn_field_next(&rest, &field, &row) == 0 && field) {
@@ -373,17 +381,24 @@ static void not_known(struct client *c, const struct args *a)
 /* Whether A may be served as COMMAND; else an error was told. */
 static bool check(struct client *c, const struct command *command, const struct args *a)
 {
-	const char *sub = c->proto < 3 && c->subscriptions ? "" : NULL;
+	bool quiet = c->proto < 3 && c->subscriptions;
 
 	if (!command)
 		not_known(c, a);
+	else if (!arity_fits(command, a->count) && command->run == run_exec)
+		return multi_end(c),
+		       reply_error(c,
+				   "EXECABORT Transaction discarded because of: wrong number of arguments "
+				   "for 'exec' "
+				   "command"),
+		       false;
 	else if (!arity_fits(command, a->count))
 		reply_error(c, "ERR wrong number of arguments for '%s' command", command->name);
 	else if (!(command->flags & CMD_NO_AUTH) && !c->host->admitted(c->connection))
 		reply_error(c, "NOAUTH Authentication required.");
 	else if (c->multi && command->flags & CMD_NO_MULTI)
 		reply_error(c, "ERR Command not allowed inside a transaction");
-	else if (sub && !(command->flags & CMD_PUBSUB))
+	else if (quiet && !(command->flags & CMD_PUBSUB))
 		reply_error(c,
 			    "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
 			    "RESET are "
@@ -443,6 +458,8 @@ static bool serve(struct client *c, const struct args *a)
 			return true;
 		}
 		c->serving = command;
+		if (c->tracking)
+			track_command(c, command, a);
 	}
 	if (command->ask && command->flags & CMD_DENYOOM && !c->uploaded && has_large(a)) {
 		if (c->first || !large_stage(c, a))
@@ -553,6 +570,7 @@ static void on_closed(void *state)
 	buffer_free(&c->big.value);
 	multi_end(c);
 	watch_end(c);
+	notify_free(c);
 	free(c);
 }
 

@@ -122,6 +122,9 @@ struct gateway {
 	uint64_t next_cursor;
 };
 
+struct subscription;
+struct tracking;
+
 struct client {
 	struct gateway *g;
 	const struct cairn_gateway_host *host;
@@ -138,6 +141,10 @@ struct client {
 	const struct command *serving; /* was begun and is not done with its words */
 	bool looking;                  /* by its run() */
 	size_t subscriptions;
+	struct subscription *subs;
+	struct tracking *tracking;      /* NULL: off */
+	struct cairn_request **watches; /* by the number of the volume; owned */
+	unsigned watches_waiting;       /* that have not begun */
 	/* Requests under way, oldest first; either all write or all read. */
 	struct cairn_request *first, **tail;
 	bool writing;
@@ -185,6 +192,23 @@ void serve_now(struct client *c, const struct command *command, const struct arg
 void multi_queue(struct client *c, const struct command *command, const struct args *a);
 void multi_end(struct client *c);
 void watch_end(struct client *c);
+/* notify.c: */
+/* A watch of C has told something; whether R, which has ended, was one. */
+void notify_event(struct client *c, struct cairn_request *r);
+bool notify_done(struct client *c, const struct cairn_request *r);
+/* No subscriptions and no tracking any more; and C goes. */
+void notify_end(struct client *c);
+void notify_free(struct client *c);
+/* Where C has tracking: A reads keys; it is the next command; a write of C is this revision; what changed
+ * while reads were under way, which have ended now, and whether there is any. */
+void track_read(struct client *c, const struct command *command, const struct args *a);
+void track_command(struct client *c, const struct command *command, const struct args *a);
+void track_own(struct client *c, uint64_t revision);
+void track_late(struct client *c);
+bool track_is_late(const struct client *c);
+void run_caching(struct client *c, struct cairn_slice word);
+void tell_tracking(struct client *c);
+#define STORE_KEY 4096 /* longest key of any volume */
 /* large.c */
 /* Send the word of COMMAND that is too long for one operation ahead. False: it has to wait. */
 bool large_stage(struct client *c, const struct args *a);

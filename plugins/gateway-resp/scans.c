@@ -39,6 +39,10 @@ RUN(run_keys)
 {
 	struct result result;
 
+	if (!a->at[1].len) {
+		reply_array(c, 0);
+		return RUN_DONE;
+	}
 	if (!c->step)
 		return scan_new(c, a->at[1]) ? step_start(c) : RUN_DONE;
 	result = step_result(c);

@@ -118,7 +118,7 @@ static void tell_info(struct client *c, const struct args *a, bool all)
 		if (command_find(c->g, a->at[i]))
 			tell_command(c, command_find(c->g, a->at[i]));
 		else
-			reply_null_array(c);
+			reply_null(c);
 }
 
 /* The keys among the words of the command that stands behind COMMAND GETKEYS. */
@@ -151,6 +151,8 @@ RUN(run_command)
 		tell_info(c, a, true);
 	} else if (word_is(sub, "count") && a->count == 2) {
 		reply_integer(c, (long long)command_count);
+	} else if (word_is(sub, "count")) {
+		reply_error(c, "ERR wrong number of arguments for 'command|count' command");
 	} else if (word_is(sub, "docs")) {
 		tell_all_docs(c, a);
 	} else if (word_is(sub, "info")) {
@@ -264,10 +266,27 @@ static enum run config_set(struct client *c, const struct args *a)
 	return RUN_DONE;
 }
 
+static void config_refuse(struct client *c, struct cairn_slice sub)
+{
+	static const char *const subs[] = { "get", "set", "resetstat" };
+
+	for (size_t i = 0; i < 3; i++)
+		if (word_is(sub, subs[i])) {
+			reply_error(c, "ERR wrong number of arguments for 'config|%s' command", subs[i]);
+			return;
+		}
+	reply_error(c, "ERR unknown subcommand '%.*s'. Try CONFIG HELP.",
+		    (int)(sub.len < 128 ? sub.len : 128), (const char *)sub.data);
+}
+
 RUN(run_config)
 {
 	struct result result;
 
+	if (word_is(a->at[1], "set") && a->count == 4 && word_is(a->at[2], "notify-keyspace-events")) {
+		reply_ok(c); /* all of them are told to whoever asks for them */
+		return RUN_DONE;
+	}
 	if (word_is(a->at[1], "set") && a->count > 3 && a->count % 2 == 0)
 		return config_set(c, a);
 	if (word_is(a->at[1], "resetstat") && a->count == 2) {
@@ -275,9 +294,7 @@ RUN(run_config)
 		return RUN_DONE;
 	}
 	if (!word_is(a->at[1], "get") || a->count < 3) {
-		reply_error(
-			c, "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try CONFIG HELP.",
-			(int)(a->at[1].len < 128 ? a->at[1].len : 128), (const char *)a->at[1].data);
+		config_refuse(c, a->at[1]);
 		return RUN_DONE;
 	}
 	if (!c->step) {

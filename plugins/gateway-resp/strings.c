@@ -1,4 +1,5 @@
 /* Commands on values. */
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,6 +75,8 @@ struct options {
 	bool nx, xx, get, keep, persist;
 	uint64_t ttl_ms, at_ms;          /* 0: none */
 	const struct cairn_slice *equal; /* IFEQ */
+	const struct cairn_slice *time;  /* a number, looked at when all options were, */
+	bool seconds, absolute;          /* and what it is of */
 };
 
 #define TTL_MAX_MS (100ull * 366 * 86400 * 1000) /* the longest that the daemon takes as such */
@@ -93,7 +96,9 @@ bool to_expiry(struct ask *q, const char *command, struct cairn_slice word, bool
 		absolute = true;
 		n += (long long)now_ms();
 	}
-	if (absolute)
+	if (absolute && (uint64_t)n <= now_ms())
+		*at_ms = 1; /* gone by any clock */
+	else if (absolute)
 		*at_ms = (uint64_t)n < AT_MAX_MS ? (uint64_t)n : AT_MAX_MS;
 	else
 		*ttl_ms = (uint64_t)n;
@@ -118,12 +123,15 @@ static bool take_option(struct ask *q, const struct args *a, size_t *i, bool set
 		{ "ex", true, false }, { "px", false, false }, { "exat", true, true }, { "pxat", false, true }
 	};
 	struct cairn_slice word = a->at[*i];
-	bool timed = o->ttl_ms || o->at_ms || o->keep || o->persist;
+	bool timed = o->time || o->keep || o->persist;
 
 	for (size_t t = 0; t < 4; t++)
-		if (word_is(word, times[t].name) && *i + 1 < a->count && !timed)
-			return to_expiry(q, set ? "set" : "getex", a->at[++*i], times[t].seconds,
-					 times[t].absolute, &o->ttl_ms, &o->at_ms);
+		if (word_is(word, times[t].name) && *i + 1 < a->count && !timed) {
+			o->time = &a->at[++*i];
+			o->seconds = times[t].seconds;
+			o->absolute = times[t].absolute;
+			return true;
+		}
 	if (set && word_is(word, "nx") && !o->xx && !o->equal)
 		o->nx = true;
 	else if (set && word_is(word, "xx") && !o->nx && !o->equal)
@@ -160,6 +168,8 @@ ASK(ask_set)
 	for (size_t i = 3; i < a->count; i++)
 		if (!take_option(q, a, &i, true, &o))
 			return false;
+	if (o.time && !to_expiry(q, "set", *o.time, o.seconds, o.absolute, &o.ttl_ms, &o.at_ms))
+		return false;
 	if (o.get) {
 		ask_wrap(q);
 		ask_get(q, a);
@@ -254,6 +264,8 @@ ASK(ask_getex)
 	for (size_t i = 2; i < a->count; i++)
 		if (!take_option(q, a, &i, false, &o))
 			return false;
+	if (o.time && !to_expiry(q, "getex", *o.time, o.seconds, o.absolute, &o.ttl_ms, &o.at_ms))
+		return false;
 	ask_wrap(q);
 	ask_get(q, a);
 	if (o.persist || o.ttl_ms || o.at_ms) {
@@ -394,6 +406,8 @@ ASK(ask_setrange)
 		return ask_fail(q, ERROR_INTEGER);
 	if (offset < 0)
 		return ask_fail(q, "ERR offset is out of range");
+	if (offset > (512ll << 20) - (long long)a->at[3].len)
+		return ask_fail(q, "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
 	if (!a->at[3].len) {
 		ask_wrap(q);
 		ask_meta(q, a);
@@ -487,8 +501,9 @@ static bool to_float(struct cairn_slice word, long double *v)
 		return false;
 	memcpy(text, word.data, word.len);
 	text[word.len] = 0;
+	errno = 0;
 	*v = strtold(text, &end);
-	return !*end && !isnan(*v);
+	return !*end && !isnan(*v) && !(errno == ERANGE && isinf(*v));
 }
 
 /* V as Redis writes it: 17 decimals, without the zeros at their end. */

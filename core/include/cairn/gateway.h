@@ -48,7 +48,8 @@ struct cairn_gateway_host {
 	size_t (*unsent)(struct cairn_connection *c);
 	/* Whether C has so much unsent or under way that nothing should be begun now. */
 	bool (*full)(struct cairn_connection *c);
-	/* From within data(): call it again when a request of C has ended, or as soon as C is not full. */
+	/* From within data(): call it again when a request of C has ended or told something, or as soon as C
+	 * is not full. */
 	void (*wait)(struct cairn_connection *c);
 	/* Take no more input; NOW: drop C at once, else when everything is answered and sent. */
 	void (*end)(struct cairn_connection *c, bool now);

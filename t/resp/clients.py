@@ -482,6 +482,9 @@ def events():
     for words, _ in steps:
         c.call(*words)
     want = [event for _, after in steps for event in after]
+    if "cairn_version" in str(c.call("INFO", "server")):  # it has fewer words, and one event for each change
+        words = {"persist": "expire", "incrby": "set"}
+        want = [(key, words.get(event, event)) for key, event in want if (key, event) != ("e", "expire")]
     got = []
     while len(got) < len(want) and (not got or got[-1][0] != "end"):
         message = s.read()

@@ -37,10 +37,15 @@ RAFT_FAULTS = %D%/faults/ack-before-sync.patch \
 	%D%/faults/commit-of-older-term.patch \
 	%D%/faults/commit-only-on-ack.patch \
 	%D%/faults/joint-quorum-as-or.patch \
+	%D%/faults/echo-of-anything.patch \
+	%D%/faults/joint-left-early.patch \
 	%D%/faults/learner-counted.patch \
 	%D%/faults/members-not-popped.patch \
+	%D%/faults/never-gives-up.patch \
+	%D%/faults/outsider-leads-on.patch \
 	%D%/faults/own-disk-not-waited-for.patch \
 	%D%/faults/position-not-checked.patch \
+	%D%/faults/probe-seen-not-reset.patch \
 	%D%/faults/read-before-echo.patch \
 	%D%/faults/read-before-own-commit.patch \
 	%D%/faults/snapshot-drops-acknowledged.patch \

@@ -174,22 +174,24 @@ static bool parse_faults(char *text, unsigned *faults)
 struct arguments {
 	struct options options;
 	uint64_t seeds, first;
-	bool trace, once, shrink;
+	bool trace, once, shrink, help;
 };
 
 static bool parse(int argc, char **argv, struct arguments *a)
 {
-	static const struct option options[] = { { "trace", no_argument, NULL, 'T' },
-						 { "store", no_argument, NULL, 'S' },
-						 { "shrink", no_argument, NULL, 'K' },
-						 { "wrong", required_argument, NULL, 'W' },
-						 { 0 } };
+	static const struct option options[] = {
+		{ "trace", no_argument, NULL, 'T' },       { "store", no_argument, NULL, 'S' },
+		{ "shrink", no_argument, NULL, 'K' },      { "help", no_argument, NULL, 'h' },
+		{ "wrong", required_argument, NULL, 'W' }, { 0 }
+	};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "1n:s:t:v:f:m:p:", options, NULL)) != -1) {
 		uint64_t number = optarg ? strtoull(optarg, NULL, 10) : 0;
 
-		if (c == 'n')
+		if (c == 'h')
+			a->help = true;
+		else if (c == 'n')
 			a->seeds = number;
 		else if (c == 's')
 			a->first = number;
@@ -233,6 +235,31 @@ static const struct cairn_replication *load(const char *path)
 	return NULL;
 }
 
+static void usage(FILE *out)
+{
+	fputs("usage: run MODULE.so [OPTION…]\n"
+	      "  -n SEEDS    how many worlds; 20\n"
+	      "  -s FIRST    the first one's seed; 1\n"
+	      "  -t SECONDS  of the world's time until faults end; 8\n"
+	      "  -v VOTERS   1 to 5; else as the seed says\n"
+	      "  -f FAULT,…  kinds of faults; all, none, or some of:",
+	      out);
+	for (int i = 0; i < FAULT_KINDS; i++)
+		fprintf(out, " %s", fault_names[i]);
+	fputs("\n"
+	      "  -m MOST     at most so many faults in a world\n"
+	      "  -p PACE     clients are so many times as slow; 1\n"
+	      "  -1          stop at the first world that fails\n"
+	      "  --store     the daemon's store behind each node\n"
+	      "  --trace     say what happens\n"
+	      "  --shrink    make the first world that fails smaller\n"
+	      "  --wrong MISTAKE  of the host:",
+	      out);
+	for (size_t i = 1; i < sizeof(wrong_names) / sizeof(wrong_names[0]); i++)
+		fprintf(out, " %s", wrong_names[i]);
+	fputs("\nEnds with 1 where a world fails, with 2 where it cannot begin.\n", out);
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments a = {
@@ -243,11 +270,13 @@ int main(int argc, char **argv)
 	struct run r = { 0 };
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	if (!parse(argc, argv, &a) || optind >= argc) {
-		fprintf(stderr,
-			"usage: run MODULE.so [-n SEEDS] [-s FIRST] [-t SECONDS] [-v VOTERS] [-f FAULT,…] "
-			"[-m MOST] [-p PACE] [-1] [--store] [--trace] [--shrink] [--wrong MISTAKE]\n");
+	if (!parse(argc, argv, &a) || (!a.help && optind >= argc)) {
+		usage(stderr);
 		return 2;
+	}
+	if (a.help) {
+		usage(stdout);
+		return 0;
 	}
 	r.module = load(argv[optind]);
 	if (!r.module)

@@ -14,7 +14,7 @@ static const struct cairn_replication *module;
 struct seen {
 	unsigned sent, appended;
 	unsigned kind, flags; /* the last message's, and its TERM and A */
-	uint64_t term, a, token, truncated, persisted, applied;
+	uint64_t term, a, b, reads, token, truncated, persisted, applied;
 	enum cairn_role role;
 };
 
@@ -49,6 +49,7 @@ static void host_effect(void *arg, const struct cairn_effect *e)
 		h->seen.flags = b[2];
 		h->seen.term = le64_get(b + 8);
 		h->seen.a = le64_get(b + 16);
+		h->seen.b = le64_get(b + 24);
 		h->seen.token = e->token;
 		break;
 	case CAIRN_EFFECT_APPEND:
@@ -63,6 +64,9 @@ static void host_effect(void *arg, const struct cairn_effect *e)
 		break;
 	case CAIRN_EFFECT_APPLY:
 		h->seen.applied = e->last;
+		break;
+	case CAIRN_EFFECT_READ_OK:
+		h->seen.reads++;
 		break;
 	case CAIRN_EFFECT_ROLE:
 		h->seen.role = e->role;
@@ -229,6 +233,78 @@ static void entries_that_come_back(void)
 	module->close(h.instance);
 }
 
+/* Node 2 lets it lead in TERM. */
+static void lead(struct host *h, uint64_t term)
+{
+	h->now_us += 10000000;
+	step(h, (struct cairn_event){ .kind = CAIRN_EVENT_TIMER });
+	tell(h, 2, GRANT, PRE, term, 0, 0, 0, 0, NULL, 0);
+	stored(h);
+	tell(h, 2, GRANT, 0, term, 0, 0, 0, 0, NULL, 0);
+	is_int(h->seen.role, CAIRN_ROLE_LEADER, "it leads");
+}
+
+static void echoes(void)
+{
+	struct cairn_entry one = { .index = 1, .term = 1 };
+	struct host h;
+
+	start(&h, 3, 0, 0);
+	tell(&h, 2, APPEND, 0, 1, 0, 7, 1, 0, &one, 1);
+	stored(&h);
+	tell(&h, 3, APPEND, 0, 2, 0, 1, 2, 1, NULL, 0);
+	ok(h.seen.kind == ACK && h.seen.b == 1, "of each leader what that leader asked is answered");
+	lead(&h, 3);
+	stored(&h);
+	tell(&h, 2, ACK, 0, 3, 2, 0, 0, 0, NULL, 0);
+	step(&h, (struct cairn_event){ .kind = CAIRN_EVENT_READ, .reference = 1 });
+	tell(&h, 2, ACK, 0, 3, 2, 0, 0, 0, NULL, 0);
+	is_int((long long)h.seen.reads, 0, "what was sent before a read does not confirm it");
+	tell(&h, 2, ACK, 0, 3, 2, 1, 0, 0, NULL, 0);
+	is_int((long long)h.seen.reads, 1, "an answer to what was sent after it does");
+	module->close(h.instance);
+}
+
+static void a_leader_that_nobody_hears(void)
+{
+	struct host h;
+
+	start(&h, 3, 0, 0);
+	lead(&h, 1);
+	for (unsigned i = 0; i < 20; i++) {
+		h.now_us += 20000;
+		step(&h, (struct cairn_event){ .kind = CAIRN_EVENT_TIMER });
+	}
+	ok(h.seen.role != CAIRN_ROLE_LEADER, "without an answer for two election timeouts it gives up");
+	module->close(h.instance);
+}
+
+static void a_leader_that_leaves(void)
+{
+	unsigned char bytes[64];
+	struct host h;
+
+	start(&h, 3, 0, 0);
+	lead(&h, 1);
+	stored(&h);
+	tell(&h, 2, ACK, 0, 1, 1, 0, 0, 0, NULL, 0);
+	voters(bytes, 2);
+	bytes[8] = 2;
+	bytes[17] = 3;
+	step(&h, (struct cairn_event){ .kind = CAIRN_EVENT_MEMBERS, .body = cairn_slice(bytes, 26) });
+	stored(&h);
+	tell(&h, 2, ACK, 0, 1, 2, 0, 0, 0, NULL, 0);
+	ok(h.seen.applied == 0, "its disk is none of the new members'");
+	tell(&h, 3, ACK, 0, 1, 2, 0, 0, 0, NULL, 0);
+	ok(h.seen.applied == 2 && h.seen.role == CAIRN_ROLE_LEADER, "both majorities begin the change");
+	stored(&h);
+	tell(&h, 2, ACK, 0, 1, 3, 0, 0, 0, NULL, 0);
+	is_int(h.seen.role, CAIRN_ROLE_LEADER, "it leads on until the new members have the end of it");
+	tell(&h, 3, ACK, 0, 1, 3, 0, 0, 0, NULL, 0);
+	ok(h.seen.applied == 3 && h.seen.role == CAIRN_ROLE_FOLLOWER, "then it steps down");
+	module->close(h.instance);
+}
+
 static void answers_to_nothing(void)
 {
 	struct cairn_entry old = { .index = 1, .term = 9 };
@@ -242,12 +318,7 @@ static void answers_to_nothing(void)
 	is_int((long long)h.seen.applied, 0, "nor is one of no term committed");
 	tell(&h, 2, VOTE, TRANSFER, UINT64_MAX, 0, 0, 0, 0, NULL, 0);
 	is_int(h.seen.sent, 0, "no term can be the last");
-	h.now_us += 10000000;
-	step(&h, (struct cairn_event){ .kind = CAIRN_EVENT_TIMER });
-	tell(&h, 2, GRANT, PRE, 4, 0, 0, 0, 0, NULL, 0);
-	stored(&h);
-	tell(&h, 2, GRANT, 0, 4, 0, 0, 0, 0, NULL, 0);
-	is_int(h.seen.role, CAIRN_ROLE_LEADER, "a leader");
+	lead(&h, 4);
 	stored(&h);
 	tell(&h, 2, ACK, 0, 3, 1, 0, 0, 0, NULL, 0);
 	is_int((long long)h.seen.applied, 0, "an acknowledgement of an older term counts for nothing");
@@ -309,6 +380,9 @@ int main(void)
 	members_go_with_their_entry();
 	a_snapshot_keeps_what_was_acknowledged();
 	entries_that_come_back();
+	echoes();
+	a_leader_that_nobody_hears();
+	a_leader_that_leaves();
 	answers_to_nothing();
 	timeouts();
 	damaged_messages();

@@ -1,1 +1,1 @@
-EXTRA_DIST += %D%/quickstart %D%/check %D%/bench %D%/packages.sh
+EXTRA_DIST += %D%/quickstart %D%/check %D%/bench %D%/packages.sh %D%/cluster

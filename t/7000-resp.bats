@@ -61,3 +61,21 @@ send() { printf '%b' "$1" | timeout 20 nc -N -U "$cairn_root/redis" | tr '\r' '.
   [[ $output = *"no gateway 'res'"*"did you mean 'resp'"* ]]
   cairnd -o gateway.resp.listen=127.0.0.1:1 --print-config | grep -A1 -F '[gateway.resp]' | grep -q 'listen = 127.0.0.1:1'
 }
+
+@test "cairn's own commands: history, revert, transactions with conditions, status" {
+  r select 0 && r set k 1 && r set k 2
+  [ "$(r cairn.txn if k eq 2 if q absent then set k 3 incrby n 5 else get k | xargs)" = "1 OK 5" ]
+  [ "$(r cairn.txn if k eq 2 then set k 9 else get k | xargs)" = "0 3" ]
+  [[ $(r cairn.txn if k then get k) = "ERR a condition is: "* ]]
+  [ "$(r cairn.status | sed -n 2p)" = ok ]
+  [[ $(r lpush list x) = "ERR cairn has no 'lpush': use a key for each item"* ]]
+  cairn volume create --engine bitcask kept || cairn volume create --engine leveldb kept
+  cairn_stop
+  cairn_node -o volume.engine=memory -o "gateway.resp.listen=unix:$cairn_root/redis" -o "gateway.resp.volumes=main kept"
+  r -n 1 set k old && r -n 1 set k new
+  [ "$(cairn get --volume kept k)" = new ]
+  revision=$(r -n 1 cairn.history k | grep -A1 '^revision$' | tail -1)
+  r -n 1 cairn.revert k "$revision"
+  [ "$(r -n 1 get k)" = old ]
+  [ "$(r -n 1 dbsize) $(r -n 0 dbsize)" = "1 0" ]
+}

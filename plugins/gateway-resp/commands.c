@@ -141,6 +141,14 @@ const struct command commands[] = {
 	  "Removes all keys of the volume.", NULL, NULL, run_flush },
 	{ "wait", 3, 0, 0, 0, 0, "server", "3.0.0",
 	  "Returns how many other nodes have what was written.", NULL, NULL, run_wait },
+	{ "cairn.history", -2, CMD_READONLY | CMD_NO_MULTI, 1, 1, 1, "cairn", "0.1.0",
+	  "Returns the versions of a key that are kept.", NULL, NULL, run_history },
+	{ "cairn.revert", 3, CMD_WRITE, 1, 1, 1, "cairn", "0.1.0",
+	  "Puts back the version of a key that was there at a revision.", ask_revert, tell_set, NULL },
+	{ "cairn.txn", -3, CMD_CHANGES | CMD_NO_MULTI, 0, 0, 0, "cairn", "0.1.0",
+	  "Does commands where conditions hold, else others; all of them or none.", NULL, NULL, run_txn },
+	{ "cairn.status", 1, CMD_READONLY | CMD_NO_MULTI, 0, 0, 0, "cairn", "0.1.0",
+	  "Returns how the node and its volumes are.", NULL, NULL, run_status },
 };
 /* clang-format on */
 

@@ -96,6 +96,11 @@ RUN(run_psubscribe);
 RUN(run_unsubscribe);
 RUN(run_punsubscribe);
 RUN(run_tracking);
+/* cairn.c */
+RUN(run_history);
+ASK(ask_revert);
+RUN(run_status);
+RUN(run_txn);
 /* clients.c */
 RUN(run_client);
 /* What to use instead of the command NAME, which Redis has and this gateway has not; NULL where it has none

@@ -75,7 +75,7 @@ void ask_value(struct ask *q, struct cairn_slice value)
 void ask_begin(struct ask *q, unsigned op, struct cairn_slice key)
 {
 	if (q->nested)
-		q->mark = cairn_msg_open_op(q->m, CAIRN_F_THEN, op);
+		q->mark = cairn_msg_open_op(q->m, q->list ? q->list : CAIRN_F_THEN, op);
 	else
 		q->op = op;
 	q->count++;

@@ -34,6 +34,7 @@ struct ask {
 	struct cairn_msg *m;
 	unsigned op;     /* of the request: the only one, or TXN */
 	bool nested;     /* they stand in a transaction */
+	unsigned list;   /* as items of this field; 0: THEN */
 	unsigned count;  /* of the operations */
 	size_t mark;     /* of the open one */
 	uint64_t tag;    /* for tell(); below 2^48 */

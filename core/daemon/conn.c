@@ -267,6 +267,8 @@ static void on_done(struct call *call)
 
 	if (r->waits)
 		forget_waiting(c, r);
+	call->resume = call->cancel =
+		NULL; /* it is not cancelled any more, should its answer end the connection */
 	c->parked -= r->parked;
 	r->parked = false;
 	if (r->changes) {

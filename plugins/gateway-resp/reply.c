@@ -11,7 +11,7 @@ static void add(struct client *c, const char *bytes, size_t n)
 {
 	char *p = client_out(c, n);
 
-	if (p)
+	if (p && n)
 		memcpy(p, bytes, n);
 }
 

@@ -49,3 +49,22 @@ setup() {
   cairn health --wait ok --timeout 30s
   [ "$(cairn -s "unix:$cairn_root/n3/socket" get a)" = 1 ]
 }
+
+@test "status shows how far away the others are, and their clocks; metrics count what went between" {
+  cairn_cluster 3
+  # The first answer to a ping comes soon after a connection.
+  # shellcheck disable=SC2016
+  timeout 20 sh -c 'until cairn --json status | grep -q "rtt_us.*rtt_us"; do sleep 0.1; done'
+  run cairn status
+  echo "$output"
+  [[ ${lines[1]} =~ ^NODE\ +ROLE\ +RTT\ +DISK\ FREE\ +CLOCK\ +ADDRESS$ ]]
+  [ "$(grep -cE ' [0-9.]+ ms .* [+-][0-9]+ ms ' <<<"$output")" -eq 2 ]
+  run cairn metrics
+  [[ $output == *'cairn_peer_up{peer="n2"} 1'* || $output == *'cairn_peer_up{peer="n1"} 1'* ]]
+  cairn_kill n3
+  # shellcheck disable=SC2016
+  timeout 20 sh -c 'until cairn metrics | grep -q "cairn_peer_up{peer=\"n3\"} 0"; do sleep 0.1; done'
+  run cairn --json status
+  [[ $output == *'"name":"n3","role":"down"'*'Connection refused'* ]] || [[ $output == *'"name":"n3","role":"down"'*'hung up'* ]] ||
+    [[ $output == *'"name":"n3","role":"down"'*'reset'* ]]
+}

@@ -414,6 +414,16 @@ int cluster_send(struct cluster *c, uint64_t peer, enum peer_lane lane, uint8_t 
 	return p ? peers_send(p, peer, lane, kind, shard, slices, count) : -ENOTCONN;
 }
 
+bool cluster_peer(struct cluster *c, uint64_t id, struct peer_stats *stats)
+{
+	struct peers *p = c->peers;
+
+	for (size_t i = 0; p && peers_stats(p, i, stats); i++)
+		if (stats->id == id)
+			return true;
+	return false;
+}
+
 size_t cluster_members(struct cluster *c, unsigned char bytes[CLUSTER_MEMBERS_BYTES])
 {
 	size_t len;

@@ -70,6 +70,9 @@ struct cluster_count cluster_up(struct cluster *c);
 /* Whether this node is connected to node ID. From any thread. */
 bool cluster_is_up(struct cluster *c, uint64_t id);
 
+/* The connection to node ID; false where there is none to ask of. From any thread. */
+bool cluster_peer(struct cluster *c, uint64_t id, struct peer_stats *stats);
+
 /* As peers_send; -ENOTCONN before cluster_start. From any thread. */
 int cluster_send(struct cluster *c, uint64_t peer, enum peer_lane lane, uint8_t kind, uint64_t shard,
 		 const struct cairn_slice *slices, size_t count);

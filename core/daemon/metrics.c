@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <cairn/operations.h>
 #include "clock.h"
+#include "cluster.h"
 #include "journal.h"
 #include "overlay.h"
 #include "volume.h"
@@ -232,6 +233,44 @@ VOLUME_VALUE(staged, staged)
 VOLUME_VALUE(revision, revision)
 VOLUME_VALUE(applied, position.index)
 
+/* Rows about each peer. */
+static void peers(struct sink *s,
+		  void (*value)(struct sink *s, const char *labels, const struct peer_stats *p))
+{
+	struct peers *all = s->node->cluster ? s->node->cluster->peers : NULL;
+	struct peer_stats stats;
+	char labels[PEER_NAME_MAX + 32];
+
+	for (size_t i = 0; all && peers_stats(all, i, &stats); i++) {
+		char name[PEER_NAME_MAX + 1];
+
+		cluster_node_name(s->node->cluster, stats.id, name);
+		snprintf(labels, sizeof(labels), "peer=\"%s\"", name);
+		value(s, labels, &stats);
+	}
+}
+
+#define PEER_VALUE(name, call) \
+	static void get_peer_##name(struct sink *s, const char *labels, const struct peer_stats *p) \
+	{ \
+		call; \
+	} \
+	static void peer_##name(struct sink *s) \
+	{ \
+		peers(s, get_peer_##name); \
+	}
+
+PEER_VALUE(up, add_number(s, "", labels, p->up))
+PEER_VALUE(bytes_in, add_number(s, "", labels, p->bytes_in))
+PEER_VALUE(bytes_out, add_number(s, "", labels, p->bytes_out))
+PEER_VALUE(frames_in, add_number(s, "", labels, p->frames_in))
+PEER_VALUE(frames_out, add_number(s, "", labels, p->frames_out))
+PEER_VALUE(dropped, add_number(s, "", labels, p->dropped))
+PEER_VALUE(reconnects, add_number(s, "", labels, p->reconnects))
+PEER_VALUE(refusals, add_number(s, "", labels, p->refusals))
+PEER_VALUE(queued, add_number(s, "", labels, p->queued[0] + p->queued[1] + p->queued[2]))
+PEER_VALUE(rtt, add_seconds(s, "", labels, p->rtt_ns))
+
 struct engine_stat {
 	struct sink *sink;
 	const char *volume;
@@ -381,6 +420,21 @@ static const struct row rows[] = {
 	  held_checkpoints, 0 },
 	{ "cairn_checkpoint_seconds_total", "counter", "seconds", "that checkpoints took", held_checkpoint_ns,
 	  0 },
+	{ "cairn_peer_up", "gauge", "", "whether the peer is connected", peer_up, 0 },
+	{ "cairn_peer_read_bytes_total", "counter", "bytes", "received from the peer", peer_bytes_in, 0 },
+	{ "cairn_peer_written_bytes_total", "counter", "bytes", "sent to the peer", peer_bytes_out, 0 },
+	{ "cairn_peer_frames_in_total", "counter", "frames", "received from the peer", peer_frames_in, 0 },
+	{ "cairn_peer_frames_out_total", "counter", "frames", "taken to be sent to the peer", peer_frames_out,
+	  0 },
+	{ "cairn_peer_dropped_total", "counter", "frames",
+	  "to the peer that were not taken, or lost with a connection", peer_dropped, 0 },
+	{ "cairn_peer_reconnects_total", "counter", "connections", "to the peer, but the first",
+	  peer_reconnects, 0 },
+	{ "cairn_peer_refusals_total", "counter", "handshakes", "with the peer that were refused, either way",
+	  peer_refusals, 0 },
+	{ "cairn_peer_queued_bytes", "gauge", "bytes", "that wait to be sent to the peer", peer_queued, 0 },
+	{ "cairn_peer_rtt_seconds", "gauge", "seconds", "to the peer and back, smoothed; 0: not known",
+	  peer_rtt, 0 },
 	{ "cairn_engine", "gauge", "", "what a volume's engine says of itself; the label has the unit",
 	  engines, 0 },
 };

@@ -86,6 +86,22 @@ static void add_sentence(struct call *c, const struct health *h, const struct sh
 		cairn_msg_text(m, CAIRN_F_HINT, h->error.hint);
 }
 
+/* What the connection to NODE says of it. */
+static void add_connection(struct call *c, const struct cluster_node *node)
+{
+	struct cairn_msg *m = &c->answer;
+	struct peer_stats stats;
+
+	if (!cluster_peer(c->node->cluster, node->id, &stats))
+		return;
+	if (stats.up && stats.rtt_ns) {
+		cairn_msg_u64(m, CAIRN_F_RTT_US, stats.rtt_ns / 1000);
+		cairn_msg_u64(m, CAIRN_F_CLOCK_US, (uint64_t)(stats.clock_ns / 1000));
+	}
+	if (!stats.up && stats.error[0])
+		cairn_msg_text(m, CAIRN_F_MESSAGE, stats.error);
+}
+
 static void add_node(struct call *c, const struct cluster_node *node, const struct shard_role *role)
 {
 	static const char *const names[] = { "follower", "learner", "candidate", "leader" };
@@ -106,6 +122,8 @@ static void add_node(struct call *c, const struct cluster_node *node, const stru
 	if (self && fstatvfs(c->node->data_fd, &fs) == 0)
 		cairn_msg_u64(m, CAIRN_F_DISK_FREE, (uint64_t)fs.f_bavail * fs.f_frsize);
 	cairn_msg_text(m, CAIRN_F_ADDRESS, node->address);
+	if (!self)
+		add_connection(c, node);
 	cairn_msg_close(m, mark);
 }
 

@@ -200,7 +200,17 @@ __attribute__((format(printf, 2, 3))) void table_cell(struct table *t, const cha
 void table_text(struct table *t, struct cairn_slice text, bool key);
 void table_end(struct table *t);
 /* A column that shows one field of a row. */
-enum show { SHOW_TEXT, SHOW_NUMBER, SHOW_SIZE, SHOW_SPAN, SHOW_BOOL, SHOW_TEXTS, SHOW_ERROR };
+enum show {
+	SHOW_TEXT,
+	SHOW_NUMBER,
+	SHOW_MICROS,
+	SHOW_OFFSET,
+	SHOW_SIZE,
+	SHOW_SPAN,
+	SHOW_BOOL,
+	SHOW_TEXTS,
+	SHOW_ERROR
+};
 struct field_column {
 	struct column column;
 	unsigned field;

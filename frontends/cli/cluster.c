@@ -58,7 +58,9 @@ static void show_nodes(struct cli *c, struct cairn_slice fields)
 	static const struct field_column columns[] = {
 		{ { "NODE", false }, CAIRN_F_NAME, SHOW_TEXT },
 		{ { "ROLE", false }, CAIRN_F_ROLE, SHOW_TEXT },
+		{ { "RTT", true }, CAIRN_F_RTT_US, SHOW_MICROS },
 		{ { "DISK FREE", true }, CAIRN_F_DISK_FREE, SHOW_SIZE },
+		{ { "CLOCK", true }, CAIRN_F_CLOCK_US, SHOW_OFFSET },
 		{ { "ADDRESS", false }, CAIRN_F_ADDRESS, SHOW_TEXT },
 	};
 

@@ -140,6 +140,19 @@ static void span(uint64_t ms, char text[TEXT_SIZE])
 	snprintf(text, TEXT_SIZE, "%llu %s", (unsigned long long)(ms / divisors[i]), units[i].unit);
 }
 
+/* US microseconds, with a sign where they are an OFFSET. */
+static void micros_cell(struct table *t, uint64_t us, bool offset)
+{
+	double ms = (double)(offset ? (int64_t)us : (int64_t)(us < INT64_MAX ? us : INT64_MAX)) / 1000;
+
+	if (t->plain)
+		table_cell(t, "%lld", (long long)us);
+	else if (offset)
+		table_cell(t, "%+.0f ms", ms < 0 && ms > -0.5 ? 0.0 : ms);
+	else
+		table_cell(t, "%.*f ms", ms < 10 ? 1 : 0, ms);
+}
+
 static void texts_cell(struct table *t, struct cairn_slice row, unsigned wanted)
 {
 	struct buffer b = { 0 };
@@ -180,6 +193,10 @@ static void row_cell(struct table *t, struct cairn_slice row, const struct field
 		return;
 	case SHOW_BOOL:
 		table_cell(t, "%s", body.len && *(const char *)body.data ? "yes" : "no");
+		return;
+	case SHOW_MICROS:
+	case SHOW_OFFSET:
+		micros_cell(t, cairn_body_u64(body), column->show == SHOW_OFFSET);
 		return;
 	case SHOW_SIZE:
 	case SHOW_SPAN:

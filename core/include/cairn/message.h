@@ -173,6 +173,9 @@ enum cairn_type {
 	X(128, ORDINAL, "ordinal", U64, "number of a change within its revision, rising") \
 	X(129, INCARNATION, "incarnation", U64, \
 	  "names a volume's past: another one when that is lost, and its revisions may come again") \
+	X(130, RTT_US, "rtt_us", U64, "microseconds to a node and back, as the node that was asked sees it") \
+	X(131, CLOCK_US, "clock_us", I64, \
+	  "a node's clock less that of the node that was asked, in microseconds") \
 	X(124, OPEN, "open", BOOL, "created exclusively, and its first data is not written yet") \
 	X(141, SEGMENTS, "segments", U64, "files of the journal that are needed") \
 	X(142, DISK_BYTES, "disk_bytes", U64, "bytes that it takes on disk") \

@@ -172,16 +172,16 @@ overwritten() {
   cat <<'END'
 fail() { echo "$*"; tail -n 20 "$disk/log"; exit 1; }
 mkfifo "$disk/ready"
-cairnd -d "$disk/data" -s "$disk/socket" -e "$1" -o journal.segment=4M --exit-with-parent --ready-fd 9 9>"$disk/ready" 2>"$disk/log" &
+cairnd -d "$disk/data" -s "$disk/socket" -e "$1" -o journal.segment=4M -o node.min-free=28M --exit-with-parent --ready-fd 9 9>"$disk/ready" 2>"$disk/log" &
 read -r _ <"$disk/ready" || fail "no start"
 export CAIRN_SERVER=unix:$disk/socket
 for i in $(seq 500); do
   for _ in $(seq 300); do # some seconds, on a machine that is not busy
-    { printf '%s' "$((i % 10))" && head -c 100000 /dev/urandom; } | cairn put "k$((i % 20))" - >/dev/null 2>"$disk/error" && continue 2
-    grep -q '^cairn: full' "$disk/error" || fail "$(cat "$disk/error")"
+    { printf '%s' "$((i % 10))" && head -c 100000 /dev/urandom; } | cairn put "k$((i % 20))" - >/dev/null 2>"$disk.error" && continue 2
+    grep -q '^cairn: full' "$disk.error" || fail "$(cat "$disk.error")"
     read -rt 0.2 _ <>"$disk/ready"
   done
-  fail "put $i: $(cat "$disk/error")"
+  fail "put $i: $(cat "$disk.error")"
 done
 [ "$(cairn get k19 | head -c 1)" = 9 ] || fail "another value"
 cairn check >/dev/null || fail "check"
@@ -194,7 +194,7 @@ END
 # bats test_tags=one-engine
 @test "a disk that history fills: its oldest part is given up, and writes go on by themselves" {
   overwritten >"$cairn_root/script"
-  for engine in bitcask lmdb leveldb; do
+  for engine in bitcask lmdb; do # LevelDB gives no room back before it is written to again: its README
     [ -e "${CAIRN_PLUGIN_PATH%%:*}/engine-$engine.so" ] || continue
     run inside unshare bash "$cairn_root/script" "$engine"
     [ "$status" -eq 0 ] || { echo "$engine: $output"; false; }

@@ -17,6 +17,18 @@ setup() {
   done
 }
 
+@test "status shows each node's part, how far it is behind, and its disk" {
+  cairn put a 1
+  for _ in $(seq 100); do
+    [ "$(cairn --json status | grep -o '"disk_free"' | wc -l)" -ge 3 ] && break
+    sleep 0.1
+  done
+  run cairn status
+  [[ ${lines[1]} == "NODE  ROLE      TERM  LAG  DISK FREE  ADDRESS" ]]
+  [ "$(grep -c follower <<<"$output")" -eq 2 ]
+  [ "$(awk '$2 == "follower" || $2 == "leader" { n += $5 > 0 } END { print n }' <<<"$output")" -eq 3 ]
+}
+
 @test "the leader is killed: another takes over, and has everything" {
   for i in $(seq 20); do cairn put "k$i" "v$i" >/dev/null; done
   leader=$(_cairn_name leader)
@@ -57,12 +69,13 @@ setup() {
 @test "a node that was away for longer than the journal reaches gets the store, and goes on from there" {
   cairn_cluster 3 -o journal.segment=64K -o journal.max=128K
   cairn put before 1
+  leader=$(_cairn_name leader)
   away=$(cairn status | awk '$2 == "follower" { print $1; exit }')
   cairn_kill "$away"
   head -c 20000 /dev/zero | tr '\0' x >value
   for i in $(seq 60); do cairn put "k$((i % 20))" - <value >/dev/null; done
   for _ in $(seq 300); do
-    [ "$(cairn journal | awk '$1 == "main" { print $2 }')" -gt 20 ] && break
+    [ "$(cairn -s "unix:$cairn_root/$leader/socket" journal | awk '$1 == "main" { print $2 }')" -gt 20 ] && break
     cairn put more - <value >/dev/null
     sleep 0.1
   done

@@ -251,7 +251,13 @@ static struct replica *find_replica(struct cluster *c, uint64_t shard)
 
 static void on_message(void *arg, const struct peer_frame *frame)
 {
-	struct replica *r = find_replica(arg, frame->shard);
+	struct replica *r;
+
+	if (frame->kind == CLUSTER_NEWS) {
+		cluster_take_news(arg, frame);
+		return;
+	}
+	r = find_replica(arg, frame->shard);
 
 	if (!r) /* not made here yet, or not any more */
 		return;

@@ -18,7 +18,8 @@ struct cluster_node {
 	uint64_t id; /* from 1 on, never reused */
 	char name[PEER_NAME_MAX + 1];
 	char address[PEER_ADDRESS_MAX + 1];
-	bool up; /* a connection is there; this node itself is up */
+	bool up;            /* a connection is there; this node itself is up */
+	uint64_t disk_free; /* bytes, as it said last; 0: it has not */
 };
 
 struct cluster {
@@ -31,6 +32,8 @@ struct cluster {
 	_Atomic uint64_t timer_at_ns;
 	struct loop_task rearm;
 	_Atomic bool rearming;
+
+	uint64_t told_ns; /* when the others were told how this node is; of the loop */
 
 	pthread_mutex_t lock; /* of what follows */
 	struct cluster_node nodes[CLUSTER_NODES_MAX];
@@ -76,6 +79,14 @@ bool cluster_peer(struct cluster *c, uint64_t id, struct peer_stats *stats);
 /* As peers_send; -ENOTCONN before cluster_start. From any thread. */
 int cluster_send(struct cluster *c, uint64_t peer, enum peer_lane lane, uint8_t kind, uint64_t shard,
 		 const struct cairn_slice *slices, size_t count);
+
+#define CLUSTER_NEWS 64 /* a kind of frame */
+/* cluster_news.c; in the loop. Once a second: tell the others how this node is. */
+void cluster_tell_news(struct cluster *c);
+void cluster_take_news(struct cluster *c, const struct peer_frame *f);
+/* How many entries node ID has applied less than whoever has applied most, as they said last. From any
+ * thread. */
+uint64_t cluster_lag(struct cluster *c, uint64_t id);
 
 /* R gets what is sent to its shard, and is stepped when its time comes. From any thread. */
 void cluster_add(struct cluster *c, struct replica *r);

@@ -2,7 +2,7 @@
 noinst_LTLIBRARIES += libdaemon.la
 libdaemon_la_SOURCES = %D%/loop.c %D%/loop.h %D%/pool.c %D%/pool.h %D%/log.c %D%/log.h %D%/settings.c %D%/settings.h \
 	%D%/node.c %D%/node.h %D%/room.c %D%/room.h %D%/stamp.c %D%/stamp.h %D%/shard.c %D%/shard.h %D%/shard_inside.h %D%/shard_open.c %D%/shard_step.c \
-	%D%/cluster.c %D%/cluster_key.c %D%/cluster.h %D%/replica.c %D%/replica.h %D%/replica_log.c %D%/replica_wire.c %D%/replica_chase.c %D%/replica_snapshot.c %D%/replica_install.c %D%/replica_write.c %D%/replica_read.c \
+	%D%/cluster.c %D%/cluster_key.c %D%/cluster_news.c %D%/cluster.h %D%/replica.c %D%/replica.h %D%/replica_log.c %D%/replica_wire.c %D%/replica_chase.c %D%/replica_snapshot.c %D%/replica_install.c %D%/replica_write.c %D%/replica_read.c \
 	%D%/shard_apply.c %D%/shard_flush.c %D%/shard_upkeep.c %D%/overlay.c %D%/overlay.h %D%/checkpoint.c %D%/checkpoint_salvage.c %D%/checkpoint.h %D%/volume.c %D%/volume.h %D%/volumes.h \
 	%D%/volume_parameters.c %D%/volume_folder.c %D%/volume_row.c %D%/volume_change.c %D%/volume_retry.c \
 	%D%/volume_flush.c %D%/volume_convert.c %D%/volume_follow.c %D%/volume_start.c \

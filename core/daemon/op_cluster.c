@@ -109,7 +109,6 @@ static void add_node(struct call *c, const struct cluster_node *node, const stru
 	struct cluster *cluster = c->node->cluster;
 	size_t mark = cairn_msg_open(m, CAIRN_F_NODE);
 	bool self = node->id == cluster->self;
-	struct statvfs fs;
 
 	cairn_msg_text(m, CAIRN_F_NAME, node->name);
 	cairn_msg_text(m, CAIRN_F_ROLE,
@@ -119,8 +118,9 @@ static void add_node(struct call *c, const struct cluster_node *node, const stru
 							  : "follower");
 	if (role->leader)
 		cairn_msg_u64(m, CAIRN_F_TERM, role->term);
-	if (self && fstatvfs(c->node->data_fd, &fs) == 0)
-		cairn_msg_u64(m, CAIRN_F_DISK_FREE, (uint64_t)fs.f_bavail * fs.f_frsize);
+	cairn_msg_u64(m, CAIRN_F_LAG, cluster_lag(cluster, node->id));
+	if (node->disk_free)
+		cairn_msg_u64(m, CAIRN_F_DISK_FREE, node->disk_free);
 	cairn_msg_text(m, CAIRN_F_ADDRESS, node->address);
 	if (!self)
 		add_connection(c, node);

@@ -80,11 +80,18 @@ struct hard_state {
 	unsigned char members[CLUSTER_MEMBERS_BYTES];
 };
 
+/* What a node has said of a shard last. */
+struct news {
+	uint64_t peer, index;
+	unsigned char digest[16];
+};
+
 struct replica {
 	struct shard *shard;
 	struct cluster *cluster;
-	struct replica *next; /* the cluster's */
-	uint64_t id;          /* the shard's, the same on all nodes */
+	struct replica *next;                /* the cluster's */
+	uint64_t id;                         /* the shard's, the same on all nodes */
+	struct news news[CLUSTER_NODES_MAX]; /* under the lock of the cluster */
 
 	/* Any thread. */
 	_Atomic(struct mail *) mail;             /* newest first */

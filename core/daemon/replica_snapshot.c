@@ -163,10 +163,10 @@ void snapshot_start(struct replica *r, uint64_t peer)
 {
 	struct sending *x = calloc(1, sizeof(*x));
 	struct mail *m;
+	bool up = cluster_is_up(r->cluster, peer);
 
 	pthread_mutex_lock(&r->lock);
-	if (x && !r->sending && cluster_is_up(r->cluster, peer) &&
-	    getrandom(&x->id, sizeof(x->id), 0) == sizeof(x->id)) {
+	if (x && up && !r->sending && getrandom(&x->id, sizeof(x->id), 0) == sizeof(x->id)) {
 		x->r = r;
 		x->peer = peer;
 		x->heard_ns = clock_boot_ns();

@@ -38,6 +38,8 @@ static void tick(void *arg)
 	volumes_each(n, tick_one, &wait);
 	tick_one(&wait, n->volumes->system);
 	volumes_first(n);
+	if (n->cluster)
+		cluster_tell_news(n->cluster);
 	if (n->journal)
 		journal_reserve(n->journal);
 	room_look(n);

@@ -63,8 +63,23 @@ static void show_nodes(struct cli *c, struct cairn_slice fields)
 		{ { "CLOCK", true }, CAIRN_F_CLOCK_US, SHOW_OFFSET },
 		{ { "ADDRESS", false }, CAIRN_F_ADDRESS, SHOW_TEXT },
 	};
+	/* Of several. */
+	static const struct field_column many[] = {
+		{ { "NODE", false }, CAIRN_F_NAME, SHOW_TEXT },
+		{ { "ROLE", false }, CAIRN_F_ROLE, SHOW_TEXT },
+		{ { "TERM", true }, CAIRN_F_TERM, SHOW_NUMBER },
+		{ { "LAG", true }, CAIRN_F_LAG, SHOW_NUMBER },
+		{ { "DISK FREE", true }, CAIRN_F_DISK_FREE, SHOW_SIZE },
+		{ { "ADDRESS", false }, CAIRN_F_ADDRESS, SHOW_TEXT },
+	};
+	struct cairn_slice node, lag;
+	bool alone =
+		!cairn_field_find(fields, CAIRN_F_NODE, &node) || !cairn_field_find(node, CAIRN_F_LAG, &lag);
 
-	out_rows(c, fields, CAIRN_F_NODE, columns, sizeof(columns) / sizeof(*columns));
+	if (alone)
+		out_rows(c, fields, CAIRN_F_NODE, columns, sizeof(columns) / sizeof(*columns));
+	else
+		out_rows(c, fields, CAIRN_F_NODE, many, sizeof(many) / sizeof(*many));
 }
 
 VERB(status)

@@ -191,6 +191,7 @@ enum cairn_type {
 	X(150, QUOTA, "quota", U64, "most bytes of live and staged values") \
 	X(151, SHORTENED, "shortened", BOOL, "a repeated command's result, of which not all was kept") \
 	X(160, BEAT_MS, "beat_ms", U64, "a watch: say at least so often that all up to a revision was sent") \
+	X(152, LAG, "lag", U64, "entries that a node has applied less than the one that has applied most") \
 	X(140, MEMBERS, "members", BYTES, "who belongs to a shard when it is made") \
 	X(161, RDEV, "rdev", U64, "number of a device file's device, as Linux encodes it") \
 	X(165, LAST, "last", BOOL, "nothing follows") \

@@ -57,7 +57,7 @@ setup() {
   timeout 20 sh -c 'until cairn --json status | grep -q "rtt_us.*rtt_us"; do sleep 0.1; done'
   run cairn status
   echo "$output"
-  [[ ${lines[1]} =~ ^NODE\ +ROLE\ +RTT\ +DISK\ FREE\ +CLOCK\ +ADDRESS$ ]]
+  [[ ${lines[1]} =~ ^NODE\ +ROLE\ +TERM\ +LAG\ +RTT\ +DISK\ FREE\ +CLOCK\ +ADDRESS$ ]]
   [ "$(grep -cE ' [0-9.]+ ms .* [+-][0-9]+ ms ' <<<"$output")" -eq 2 ]
   run cairn metrics
   [[ $output == *'cairn_peer_up{peer="n2"} 1'* || $output == *'cairn_peer_up{peer="n1"} 1'* ]]

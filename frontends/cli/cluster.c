@@ -69,7 +69,9 @@ static void show_nodes(struct cli *c, struct cairn_slice fields)
 		{ { "ROLE", false }, CAIRN_F_ROLE, SHOW_TEXT },
 		{ { "TERM", true }, CAIRN_F_TERM, SHOW_NUMBER },
 		{ { "LAG", true }, CAIRN_F_LAG, SHOW_NUMBER },
+		{ { "RTT", true }, CAIRN_F_RTT_US, SHOW_MICROS },
 		{ { "DISK FREE", true }, CAIRN_F_DISK_FREE, SHOW_SIZE },
+		{ { "CLOCK", true }, CAIRN_F_CLOCK_US, SHOW_OFFSET },
 		{ { "ADDRESS", false }, CAIRN_F_ADDRESS, SHOW_TEXT },
 	};
 	struct cairn_slice node, lag;

@@ -573,9 +573,25 @@ static bool try_elsewhere(struct cairn *c, struct request *r, const struct cairn
 		t->leave_ns = c->now + 1000 * MS;
 		snprintf(t->said, sizeof(t->said), "%.*s", (int)sizeof(t->said) - 1, e->message);
 	}
-	r->reached = false;
 	requeue(c, r);
 	return true;
+}
+
+/* The server did not begin the write R; but one that it was sent to before, and whose answer was lost, may
+ * have. */
+static void doubt(const struct request *r, struct cairn_reply *reply)
+{
+	struct cairn_error now = reply->error;
+
+	if (r->repeat != REPEAT_WRITE || !r->reached ||
+	    (now.code != CAIRN_E_UNAVAILABLE && now.code != CAIRN_E_TIMEOUT && now.code != CAIRN_E_FULL))
+		return;
+	reply->code =
+		cairn_fail(&reply->error, CAIRN_E_UNKNOWN,
+			   "the connection broke after the %s was sent: whether it happened is not known; "
+			   "sent again: %.200s",
+			   name_of(r), now.message);
+	cairn_hint(&reply->error, "read to see what is there before you repeat it");
 }
 
 static void hand_over(struct cairn *c, struct request *r, struct cairn_reply *reply)
@@ -633,7 +649,9 @@ int request_answer(struct cairn *c, uint64_t id, struct cairn_slice rest)
 		take_error(&reply, cairn_message_number(message));
 	if (reply.code == CAIRN_E_UNAVAILABLE && take_up(c, r))
 		return 0;
-	if (reply.code != CAIRN_E_UNAVAILABLE || !try_elsewhere(c, r, &reply.error))
-		hand_over(c, r, &reply);
+	if (reply.code == CAIRN_E_UNAVAILABLE && try_elsewhere(c, r, &reply.error))
+		return 0;
+	doubt(r, &reply);
+	hand_over(c, r, &reply);
 	return 0;
 }

@@ -45,13 +45,13 @@ void replica_outstanding(struct replica *r)
 		cluster_wake(r->cluster, clock_boot_ns() + REPLICA_SWEEP_NS);
 }
 
-/* W did not happen, and its time is over. */
+/* W's time is over. It did not happen, unless it was proposed before. */
 static void give_up(struct replica *r, struct shard_write *w)
 {
 	struct cairn_error error = { 0 };
 
-	replica_explain(r, "; the write did not happen", &error);
-	w->refused = true;
+	replica_explain(r, w->proposed ? "" : "; the write did not happen", &error);
+	w->refused = !w->proposed;
 	shard_refuse(w, &error);
 }
 
@@ -233,6 +233,15 @@ void replica_answered(struct replica *r, const struct mail *m)
 	w->error = (struct cairn_error){ .code = le16_get(p + 2), .revision = le64_get(p + 16) };
 	snprintf(w->error.message, sizeof(w->error.message), "%.*s", (int)message, (const char *)p + 24);
 	snprintf(w->error.hint, sizeof(w->error.hint), "%.*s", (int)hint, (const char *)p + 24 + message);
+	/* That the leader did not do it now says nothing of the first time. */
+	if (w->proposed &&
+	    (w->error.code == CAIRN_E_UNAVAILABLE || w->error.code == CAIRN_E_TIMEOUT ||
+	     w->error.code == CAIRN_E_FULL)) {
+		struct cairn_error error = w->error;
+
+		shard_refuse(w, &error);
+		return;
+	}
 	if (!w->error.code) {
 		cairn_msg_start(&w->answer, 0);
 		cairn_msg_fields(&w->answer,

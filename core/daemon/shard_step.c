@@ -30,6 +30,9 @@ void shard_complete(struct shard_write *w)
 void shard_refuse(struct shard_write *w, const struct cairn_error *error)
 {
 	w->error = *error;
+	if (w->proposed)
+		cairn_fail(&w->error, CAIRN_E_UNKNOWN,
+			   "the write was proposed before, and may have happened: %.300s", error->message);
 	shard_complete(w);
 }
 
@@ -39,8 +42,8 @@ void shard_fail_batch(struct shard_write *batch, const struct cairn_error *error
 		struct shard_write *w = batch;
 
 		batch = w->next;
-		cairn_fail(&w->error, CAIRN_E_UNKNOWN, "the write was under way and may have happened: %s",
-			   error->message);
+		cairn_fail(&w->error, CAIRN_E_UNKNOWN,
+			   "the write was under way and may have happened: %.300s", error->message);
 		shard_complete(w);
 	}
 }

@@ -85,6 +85,31 @@ static enum fate judge(struct load *l, enum cairn_code code, enum cairn_code als
 	return REFUSED;
 }
 
+/* A write of VALUE was refused: so it did not happen. */
+static void note_refusal(struct load *l, const struct record *r, const struct cairn_error *e)
+{
+	pthread_mutex_lock(&l->lock);
+	if (l->refusal_count < REFUSALS) {
+		size_t i = l->refusal_count++;
+
+		l->refusals[i].at = r->answer;
+		l->refusals[i].value = r->value;
+		l->refusals[i].client = r->client;
+		l->refusals[i].node = r->node;
+		snprintf(l->refusals[i].message, sizeof(l->refusals[i].message), "%s: %.170s",
+			 cairn_error_row(e->code)->name, e->message);
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
+static void show_refusals(struct load *l)
+{
+	for (size_t i = 0; i < l->refusal_count; i++)
+		printf("# client %u, n%u was refused %" PRIu64 " (%" PRIx64 "): %s\n", l->refusals[i].client,
+		       l->refusals[i].node + 1, l->refusals[i].value, l->refusals[i].value,
+		       l->refusals[i].message);
+}
+
 static unsigned register_at(unsigned long asked, unsigned pick)
 {
 	return (unsigned)(asked / (LIVE * USES)) * LIVE + pick % LIVE;
@@ -167,7 +192,9 @@ static void write_register(struct client *w, struct cairn *c, struct record k, c
 		k.kind = RECORD_READ; /* nothing was there to delete */
 	if (fate == UNKNOWN)
 		k.answer = NEVER;
-	if (fate != REFUSED)
+	if (fate == REFUSED)
+		note_refusal(w->load, &k, &r->error);
+	else
 		history_add(&w->load->history, &k);
 }
 
@@ -222,6 +249,8 @@ static void use_log(struct client *w, struct cairn *c, unsigned long asked, stru
 	fate = judge(w->load, code, k.kind == RECORD_SCAN ? CAIRN_E_NOT_FOUND : CAIRN_OK, &r->error);
 	if (fate == UNKNOWN)
 		k.answer = NEVER;
+	if (fate == REFUSED && k.kind == RECORD_APPEND)
+		note_refusal(w->load, &k, &r->error);
 	if (fate == OK || (fate == UNKNOWN && k.kind == RECORD_APPEND))
 		history_add(&w->load->history, &k);
 }
@@ -335,5 +364,7 @@ unsigned load_check(struct load *l)
 	for (unsigned i = 0; i < l->nodes; i++)
 		cairn_close(nodes[i]);
 	cairn_reply_free(&r);
+	if (wrong)
+		show_refusals(l);
 	return wrong;
 }

@@ -8,6 +8,7 @@
 
 #define NODES_MAX 7
 #define COUNTERS 4
+#define REFUSALS 200
 
 struct load {
 	struct history history;
@@ -21,6 +22,12 @@ struct load {
 	_Atomic uint64_t last_ok, longest; /* when one was answered, and the longest time in which none was */
 	pthread_mutex_t lock;
 	struct cairn_error strange; /* the first answer that no fault explains */
+	struct {
+		uint64_t at, value;
+		unsigned client, node;
+		char message[200];
+	} refusals[REFUSALS]; /* the first ones, of writes */
+	size_t refusal_count;
 };
 
 struct client {

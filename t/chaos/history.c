@@ -239,6 +239,13 @@ bool history_check_log(struct history *h, unsigned key, const char *text, size_t
 		       "happened\n",
 		       key, count, appends);
 	}
+	for (size_t i = 0, k; !good && i < count; i++) {
+		for (k = 0;
+		     k < n && !(all[k].record->kind == RECORD_APPEND && all[k].record->value == order[i]);)
+			k++;
+		if (k == n)
+			printf("# nobody was told that %" PRIx64 " at place %zu happens\n", order[i], i + 1);
+	}
 	good = check_order(all, n) && good;
 	free(order);
 	free(all);

@@ -49,7 +49,7 @@ needed() { readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'; }
   cairn snapshot save compressed.snap
   cairn_stop
   rm -rf n1
-  "$CAIRN_SOURCE/configure" --disable-config-files --disable-line-editing --disable-compression --disable-fuse --disable-engine-leveldb --disable-engine-lmdb \
+  "$CAIRN_SOURCE/configure" --disable-config-files --disable-line-editing --disable-compression --disable-fuse --disable-engine-leveldb --disable-engine-lmdb --disable-tls \
     --enable-werror CFLAGS=-O0 >log 2>&1 || { tail log; false; }
   make -j2 >log 2>&1 || { tail log; false; }
   run needed sbin/cairnd

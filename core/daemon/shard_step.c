@@ -428,7 +428,9 @@ void shard_write(struct shard *s, struct shard_write *w)
 {
 	struct shard_write *head = atomic_load_explicit(&s->inbox, memory_order_relaxed);
 
-	w->error = (struct cairn_error){ 0 };
+	w->error.code = CAIRN_OK; /* and not all of its texts, for each write */
+	w->error.revision = 0;
+	w->error.message[0] = w->error.hint[0] = 0;
 	w->since_ns = 0;
 	w->proposed = w->refused = false;
 	do

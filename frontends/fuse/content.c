@@ -18,7 +18,7 @@ void content_free(struct content *c)
 /* Room for LEN bytes. */
 static int reserve(struct content *c, size_t len)
 {
-	size_t cap = c->cap ? c->cap : 4096;
+	size_t cap = c->cap > 4096 ? c->cap : 4096;
 	unsigned char *data;
 
 	if (len <= c->cap)

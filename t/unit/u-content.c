@@ -95,6 +95,11 @@ int main(void)
 	is_int(c.count, 1, "touching extents become one");
 	content_clean(&c);
 	ok(!c.dirty && c.count == 0 && c.len == 6, "after a commit the bytes stay and nothing is to be done");
+	content_clean(&c);
+	content_truncate(&c, 1);
+	ok(content_rebase(&c, cairn_slice("", 0)) == 0 && content_load(&c, cairn_slice("more", 4)) == 0 &&
+		   c.len == 5,
+	   "what was made anew with one byte can grow");
 	content_free(&c);
 	return tap_done();
 }

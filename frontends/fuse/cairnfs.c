@@ -15,6 +15,7 @@
 #include <syslog.h>
 #include <unistd.h>
 #include "clock.h"
+#include "guard.h"
 #include "mount.h"
 #include "banned.h"
 
@@ -265,6 +266,8 @@ static enum cairn_code run(struct mount *m, struct cairn_error *e)
 	code = cairn_open(&m->cairn, &options, e);
 	if (!code)
 		code = try_server(m, e);
+	if (!code && m->options.guard)
+		code = guard_make(&m->options, e);
 	if (!code)
 		code = mount_it(m, e);
 	if (!code && notifier_open(&m->notifier, m->session) < 0)

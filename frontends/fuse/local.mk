@@ -1,7 +1,7 @@
 # The mount.
 FUSE_SOURCES = %D%/cairnfs.c %D%/mount.h %D%/task.c %D%/coroutine.c %D%/coroutine.h %D%/txn.c %D%/lookup.c \
 	%D%/commit.c %D%/file.c %D%/change.c %D%/rename.c %D%/folder.c %D%/xattr.c %D%/node.c %D%/node.h \
-	%D%/cache.c %D%/notify.c %D%/notify.h %D%/content.c %D%/content.h %D%/facts.c %D%/facts.h %D%/options.c %D%/options.h %D%/keymap.c %D%/keymap.h
+	%D%/cache.c %D%/guard.c %D%/guard.h %D%/notify.c %D%/notify.h %D%/content.c %D%/content.h %D%/facts.c %D%/facts.h %D%/options.c %D%/options.h %D%/keymap.c %D%/keymap.h
 if WITH_FUSE
 bin_PROGRAMS += bin/cairnfs
 bin_cairnfs_SOURCES = $(FUSE_SOURCES)
@@ -25,5 +25,5 @@ t_unit_u_node_LDADD = libbase.la
 endif
 EXTRA_DIST += $(FUSE_SOURCES) %D%/README.md
 BATS += t/5000-mount-files.bats t/5010-mount-programs.bats t/5020-mount-faults.bats t/5030-mount-model.bats \
-	t/5040-mount-posix.bats t/5050-mount-saves.bats
+	t/5040-mount-posix.bats t/5050-mount-saves.bats t/5060-mount-system.bats t/5070-mount-restart.bats
 EXTRA_DIST += t/mount/tree.py t/mount/file.py t/mount/posix.py t/lib/mount.bash

@@ -43,6 +43,8 @@ static const struct row {
 	{ "ro", "", FLAG, offsetof(struct options, ro), 0, 0, "no changes through this mount" },
 	{ "allow_other", "", FLAG, offsetof(struct options, allow_other), 0, 0,
 	  "let other users in, as far as modes allow; always so for root" },
+	{ "guard", "", FLAG, offsetof(struct options, guard), 0, 0,
+	  "keep the folder below the mount read-only, with a file that says what to run" },
 	{ "noexec", "", FLAG, offsetof(struct options, noexec), 0, 0, "run no programs from this mount" },
 };
 #define ROWS (sizeof(rows) / sizeof(*rows))

@@ -19,7 +19,7 @@ struct options {
 	unsigned long uid, gid, fmode, dmode; /* of what has no attributes of its own */
 	unsigned long timeout_s, limit_mib, dirty_mib;
 	unsigned long consistency; /* enum consistency */
-	bool ro, allow_other, noexec;
+	bool ro, allow_other, noexec, guard;
 	bool foreground, help, version;
 };
 

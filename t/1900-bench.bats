@@ -54,3 +54,14 @@ setup() { load lib/cairn.bash; }
   [ "$status" -eq 2 ]
   [[ "$output" == *"usage: scripts/bench node"* ]]
 }
+
+@test "bench mount prints a row for each call, beside a floor" {
+  requires_fuse
+  requires_engine memory
+  requires_program jq
+  [ -x "$CAIRN_BUILD/t/bench/floor" ] || skip "the floor is not built"
+  run "$CAIRN_SOURCE/scripts/bench" mount --rounds 1 --keys 100 --entries 100 --mib 1 --build "$CAIRN_BUILD" --json "$cairn_root/raw.json"
+  [ "$status" -eq 0 ] || { echo "$output"; false; }
+  [ "$(grep -cE '^(create|stat|read|append|rename|mkdir|unlink|ls -l cold|write MiB) +[0-9. ]+$' <<<"$output")" -eq 9 ] || { echo "$output"; false; }
+  [ "$(jq -s 'map(select(.op == "stat" and .rate > 0)) | length' "$cairn_root/raw.json")" -ge 4 ]
+}

@@ -102,6 +102,8 @@ static void take_requests(struct mount *m, struct fuse_buf *buf)
 			return;
 		}
 		fuse_session_process_buf(m->session, buf);
+		if (!m->tasks) /* it is answered: its caller is alone, and has not called again yet */
+			return;
 	}
 }
 
@@ -123,7 +125,8 @@ static void serve(struct mount *m, int signals)
 	int wait_ms;
 
 	while (!fuse_session_exited(m->session)) {
-		cairn_dispatch(m->cairn, 0);
+		if (fds[1].revents)
+			cairn_dispatch(m->cairn, 0);
 		tasks_run(m);
 		if (m->asked)
 			cairn_dispatch(m->cairn, 0);

@@ -55,7 +55,6 @@ static struct handle *handle_new(struct node *n, struct fuse_file_info *fi, pid_
 	h->revision = n->facts.revision;
 	if (h->writes) {
 		h->pid = pid;
-		h->tgid = process_of(pid);
 	}
 	n->opens++;
 	n->writers += h->writes;
@@ -483,9 +482,9 @@ void do_save(struct task *t)
 /* Whether the process of thread PID closes on behalf of H's opener: it is that one, or that one is gone. */
 static bool is_opener(const struct handle *h, pid_t pid)
 {
-	if (pid <= 0 || h->tgid <= 0 || pid == h->pid || process_of(pid) == h->tgid)
+	if (pid <= 0 || h->pid <= 0 || pid == h->pid || (kill(h->pid, 0) < 0 && errno == ESRCH))
 		return true;
-	return kill(h->tgid, 0) < 0 && errno == ESRCH;
+	return process_of(pid) == process_of(h->pid);
 }
 
 static void do_flush(struct task *t)

@@ -96,7 +96,7 @@ struct handle {
 	bool made;         /* its open made or emptied the file, and that is not committed yet */
 	bool created;      /* its open created the file exclusively */
 	bool flushed;      /* its opener has closed it once with nothing written */
-	pid_t pid, tgid;   /* thread and process that opened it; of those that write */
+	pid_t pid;         /* thread that opened it; of those that write */
 	uint64_t revision; /* that it reads, where the value is not in the node's content */
 };
 

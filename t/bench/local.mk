@@ -32,3 +32,13 @@ t_bench_raft_CPPFLAGS = $(BASE_CPPFLAGS)
 t_bench_raft_LDFLAGS = $(AM_LDFLAGS) $(EXPORT_CAIRN)
 t_bench_raft_LDADD = libbase.la -ldl
 BATS += t/1900-bench.bats t/1910-bench-redis.bats
+# The mount: calls on files, and the least that a file system on libfuse costs.
+check_PROGRAMS += %D%/files
+t_bench_files_CPPFLAGS = $(BASE_CPPFLAGS)
+t_bench_files_LDADD = libbase.la
+if WITH_FUSE
+check_PROGRAMS += %D%/floor
+t_bench_floor_CPPFLAGS = $(BASE_CPPFLAGS) $(FUSE_CFLAGS)
+t_bench_floor_LDADD = $(FUSE_LIBS)
+endif
+EXTRA_DIST += %D%/floor.c %D%/mount.bash

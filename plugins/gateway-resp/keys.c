@@ -190,7 +190,7 @@ RUN(run_expire)
 	struct when w = { 0 };
 	struct cairn_request *r;
 	struct result result;
-	uint64_t ttl_ms, at_ms, old;
+	uint64_t ttl_ms, at_ms, old, now;
 	bool past;
 
 	if (c->phase == 0)
@@ -201,13 +201,15 @@ RUN(run_expire)
 		return look(c, a->at[1]);
 	}
 	old = cairn_field_u64(result.fields, CAIRN_F_EXPIRY, 0);
+	now = old ? old / 1000000 - cairn_field_u64(result.fields, CAIRN_F_TTL_MS, 0)
+		  : now_ms(); /* the volume's */
 	take_when(&q, a, &w);
 	take_time(&q, a, &ttl_ms, &at_ms, &past);
 	if (c->phase == 2 || result.code ||
 	    !allows(&w, old,
 		    past            ? 1
 			    : at_ms ? at_ms * 1000000
-				    : (now_ms() + ttl_ms) * 1000000)) {
+				    : (now + ttl_ms) * 1000000)) {
 		tell_count(c, 0, &result, c->phase == 2 || result.code ? 1 : 0);
 		step_end(c);
 		return RUN_DONE;

@@ -28,3 +28,12 @@ table:4: TTL k
    got      :-1
 2 rows hold, 2 do not' ] || { echo "$output"; false; }
 }
+
+@test "the gateway answers as the table says, in RESP2 and RESP3" {
+  requires_program python3
+  face_start
+  for protocol in 2 3; do
+    run timeout 60 "$resp/table.py" --server "$face" --as cairn --protocol "$protocol" "$resp/commands.table"
+    [ "$status" -eq 0 ] || { echo "$output"; false; }
+  done
+}

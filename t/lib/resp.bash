@@ -35,7 +35,7 @@ face_start() {
   else
     requires_gateway
     face=$cairn_root/face.sock
-    cairn_node -o volume.engine=memory -o "gateway.resp.listen=unix:$face" "$@"
+    cairn_node -o volume.engine=memory -o "gateway.resp.listen=unix:$face" -o gateway.resp.connections=20000 "$@"
     face_pid=$(cairn_pid n1)
   fi
 }

@@ -12,15 +12,18 @@ from resp import Connection, Error, encode
 
 KEYS = ["a", "b", "c", "n", "m", "\x00\r\n"]
 VALUES = ["", "1", "-5", "10", "0", "007", "abc", "3.5", "1e3", " 1", "9223372036854775807", "v" * 100, "\r\n\x00"]
-LARGE = ["L" * 20000, "M" * 140000]
-NEAR = {"TTL": 3, "PTTL": 3000, "EXPIRETIME": 3, "PEXPIRETIME": 3000}
+LARGE = ["L" * 20000, "M" * 40000]
+NEAR = {"TTL": 90, "PTTL": 90000, "EXPIRETIME": 90, "PEXPIRETIME": 90000}  # clocks may differ, times are hundreds of seconds apart
 EXPIRING = ("EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT")
 
 
 class Generator:
-    def __init__(self, seed, connections):
+    def __init__(self, seed, connections, not_in_multi=(), watch_present=False):
+        self.watch_present = watch_present
         self.random = random.Random(seed)
         self.connections = connections
+        self.not_in_multi = not_in_multi
+        self.multi = [False] * connections
 
     def key(self):
         return self.random.choice(KEYS)
@@ -94,8 +97,20 @@ class Generator:
             (0.3, lambda: ["FLUSHDB"]), (0.5, lambda: ["NOSUCH", k()]),
         ]
         words = r.choices([form for _, form in forms], [weight for weight, _ in forms])[0]()
-        if r.random() < 0.03:  # one word too few or too many
-            words = words[:-1] if r.random() < 0.5 and len(words) > 1 else words + [v()]
+        if r.random() < 0.03 and words[0] not in ("CLIENT", "EXEC"):  # one word too few or too many
+            words = words[:-1] if r.random() < 0.5 and len(words) > 1 else words + ["extra"]
+        return words
+
+    def allowed(self, which):
+        """A command that may stand where this connection is."""
+        while True:
+            words = self.command()
+            if not self.multi[which] or words[0].upper() not in self.not_in_multi:
+                break
+        if words[0] == "EXEC" or words == ["DISCARD"]:  # EXEC with a word too many ends it, too
+            self.multi[which] = False
+        elif words == ["MULTI"]:
+            self.multi[which] = True
         return words
 
     def step(self):
@@ -103,8 +118,12 @@ class Generator:
         which = self.random.randrange(self.connections)
         if self.random.random() < 0.02:
             return ("expire", "-", [["PEXPIRE", self.key(), "1"]])
-        batch = [self.command() for _ in range(self.random.choice([1, 1, 1, 2, 3, 8]))]
-        if self.random.random() < 0.05:
+        batch = [self.allowed(which) for _ in range(self.random.choice([1, 1, 1, 2, 3, 8]))]
+        if self.watch_present:  # a key that was not there, was made and removed again may be as good as never there
+            for number in reversed(range(len(batch))):
+                if batch[number][0] == "WATCH":
+                    batch[number:number] = [["SETNX", key, "w"] for key in batch[number][1:]]
+        if self.random.random() < 0.05 and not (self.multi[which] and "DBSIZE" in self.not_in_multi):
             batch += [["EXISTS", *KEYS], ["DBSIZE"]]  # redis-server counts what has expired until somebody looks
         return ("send", which, batch)
 
@@ -112,6 +131,8 @@ class Generator:
 def loosely(words, one, other):
     """Whether two replies to a command are as good as the same."""
     name = words[0].upper()
+    if name == "GETEX" and None in (one, other):  # of a key that is not there, whether or not the time is one
+        return True
     if isinstance(one, Error) or isinstance(other, Error):
         return one == other
     if name in NEAR and isinstance(one, int) and isinstance(other, int):
@@ -159,8 +180,10 @@ class Pair:
         kind, which, batch = step
         if kind == "expire":
             replies = [looker.call(*[word.encode("latin-1") for word in batch[0]]) for looker in self.lookers]
-            time.sleep(0.02)
-            for looker in self.lookers:
+            for looker in self.lookers:  # until it is gone; and redis-server looks after the others
+                deadline = time.monotonic() + 10
+                while looker.call("EXISTS", batch[0][1].encode("latin-1")) and time.monotonic() < deadline:
+                    time.sleep(0.002)
                 looker.call("EXISTS", *[key.encode("latin-1") for key in KEYS])
             return None if replies[0] == replies[1] else (batch[0], *(repr(each).encode() for each in replies))
         data = b"".join(encode([word.encode("latin-1") for word in words]) for words in batch)
@@ -195,6 +218,7 @@ def shrink(options, steps):
     if not found:
         return steps, None
     steps = steps[: found[0]]
+    sought = found[1:]  # the same command with the same replies: what is left out may make others differ
     size = max(1, len(steps) // 2)
     until = time.monotonic() + 20
     while size and time.monotonic() < until:
@@ -202,7 +226,7 @@ def shrink(options, steps):
         while at < len(steps):
             fewer = steps[:at] + steps[at + size :]
             now = first_difference(options, fewer) if fewer else None
-            if now:
+            if now and now[1:] == sought:
                 steps, found = fewer[: now[0]], now
             else:
                 at += size
@@ -212,7 +236,7 @@ def shrink(options, steps):
         while at < len(batch) > 1 and time.monotonic() < until:
             fewer = steps[:number] + [(kind, which, batch[:at] + batch[at + 1 :])] + steps[number + 1 :]
             now = first_difference(options, fewer)
-            if now and now[0] == len(steps):
+            if now and now[0] == len(steps) and now[1:] == sought:
                 batch, steps, found = batch[:at] + batch[at + 1 :], fewer, now
             else:
                 at += 1
@@ -232,11 +256,13 @@ def main():
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--protocol", type=int, choices=(2, 3), default=2)
     parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--not-in-multi", default="", help="commands that are not queued, joined by commas")
+    parser.add_argument("--watch-present", action="store_true", help="WATCH only keys that are there")
     options = parser.parse_args()
     low, _, high = options.seeds.partition("-")
     commands = 0
     for seed in range(int(low), int(high or low) + 1):
-        generator = Generator(seed, options.connections)
+        generator = Generator(seed, options.connections, options.not_in_multi.split(","), options.watch_present)
         steps = [generator.step() for _ in range(options.steps)]
         commands += sum(len(batch) for _, _, batch in steps)
         once = first_difference(options, steps)

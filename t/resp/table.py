@@ -156,10 +156,10 @@ class Run:
         connection = self.connection(name)
         data = b""
         try:
+            if command.startswith("until "):
+                return self.until(connection, words(command[6:]), expected)
             if command.startswith("raw "):
                 connection.raw(b"".join(words(command[4:])))
-            elif command.startswith("sleep "):
-                time.sleep(float(command[6:]))
             elif command:
                 connection.raw(encode(words(command)))
             for _ in range(expected.replies):
@@ -174,6 +174,16 @@ class Run:
         except TimeoutError:
             return data + b"(nothing more came)"
         return data
+
+    def until(self, connection, command, expected):
+        """The reply, as soon as it is the one that is wanted."""
+        deadline = time.monotonic() + 10
+        while True:
+            connection.raw(encode(command))
+            data = connection.read_both()[1]
+            if expected.holds(data) or time.monotonic() > deadline:
+                return data
+            time.sleep(0.005)
 
     def drained(self, name):
         connection = self.connections[name]

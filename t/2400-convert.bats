@@ -179,7 +179,7 @@ holds() {
       cairn volume convert --engine lmdb main >"$cairn_root/said" 2>&1 &
       writer=$!
       read -rt "$limit" _ <>"$cairn_root/never" || true # at any time
-      $how
+      $how || true # what is left is looked at here; LeakSanitizer sees memory that a conversion which just ended still had
       wait "$writer" || true
       writer=
       cairn_start
